@@ -1,0 +1,179 @@
+"""Multi-layer perceptrons, alone and as ensembles whose members are a leading tensor axis."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+LEAKY_SLOPE = 0.01
+
+
+class EnsembleLinear(nn.Module):
+    """One linear layer per member, all computed by a single batched product.
+
+    Attributes:
+        weight: `[member, in, out]`.
+        bias: `[member, 1, out]`.
+    """
+
+    def __init__(
+        self,
+        num_members: int,
+        num_inputs: int,
+        num_outputs: int,
+        *,
+        initialization: str = "torch",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if min(num_members, num_inputs, num_outputs) < 1:
+            raise ValueError(
+                "num_members, num_inputs and num_outputs must be positive, got "
+                f"{num_members}, {num_inputs}, {num_outputs}"
+            )
+        self.weight = nn.Parameter(torch.empty(num_members, num_inputs, num_outputs))
+        self.bias = nn.Parameter(torch.empty(num_members, 1, num_outputs))
+        for weight, bias in zip(self.weight.data, self.bias.data, strict=True):
+            initialize(weight.T, bias, initialization, generator)
+
+    def forward(
+        self, inputs: Float[Tensor, "member_or_one batch in"]
+    ) -> Float[Tensor, "member batch out"]:
+        """Apply each member to its own inputs, or to shared ones when the first axis has size 1."""
+        # A first axis of 1 is expanded with stride 0: shared inputs are never copied per member.
+        shared = inputs.expand(self.weight.shape[0], -1, -1)
+        return torch.baddbmm(self.bias, shared, self.weight)
+
+
+class EnsembleMLP(nn.Module):
+    """Perceptrons of equal shape with own parameters, evaluated in one pass.
+
+    Args:
+        num_members: number of networks.
+        sizes: width of the inputs, of each hidden layer, and of the outputs.
+        activation: between layers; see `make_activation`.
+        output_activation: after the last layer.
+        initialization: see `initialize`.
+        generator: source of the initial parameters; torch's global one when None.
+    """
+
+    def __init__(
+        self,
+        num_members: int,
+        sizes: Sequence[int],
+        *,
+        activation: str = "relu",
+        output_activation: str = "identity",
+        initialization: str = "torch",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+
+        def layer(num_inputs: int, num_outputs: int) -> nn.Module:
+            return EnsembleLinear(
+                num_members,
+                num_inputs,
+                num_outputs,
+                initialization=initialization,
+                generator=generator,
+            )
+
+        self.layers = _stack(layer, sizes, activation, output_activation)
+
+    def forward(
+        self, inputs: Float[Tensor, "member_or_one batch in"]
+    ) -> Float[Tensor, "member batch out"]:
+        """Return every member's outputs; a first axis of size 1 is shared by all members."""
+        outputs: Tensor = self.layers(inputs)
+        return outputs
+
+
+def mlp(
+    sizes: Sequence[int],
+    *,
+    activation: str = "relu",
+    output_activation: str = "identity",
+    initialization: str = "torch",
+    generator: torch.Generator | None = None,
+) -> nn.Sequential:
+    """Return one perceptron; the arguments are those of `EnsembleMLP`."""
+
+    def layer(num_inputs: int, num_outputs: int) -> nn.Module:
+        linear: nn.Linear = nn.utils.skip_init(nn.Linear, num_inputs, num_outputs)
+        initialize(linear.weight.data, linear.bias.data, initialization, generator)
+        return linear
+
+    return _stack(layer, sizes, activation, output_activation)
+
+
+@torch.no_grad()
+def initialize(
+    weight: Float[Tensor, "out in"],
+    bias: Float[Tensor, "*one out"],
+    initialization: str,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Fill the parameters of one linear layer in place.
+
+    Args:
+        weight: `[out, in]`, in torch's layout.
+        bias: any shape with `out` elements.
+        initialization: "torch" draws both uniformly within plus or minus 1 / sqrt(in), the default
+            of `nn.Linear`; "orthogonal" draws an orthogonal weight with gain 1 and a zero bias, as
+            the SAC of B-Pref (Lee et al. 2021).
+        generator: source of the numbers; torch's global one when None.
+    """
+    match initialization:
+        case "torch":
+            bound = weight.shape[1] ** -0.5
+            weight.uniform_(-bound, bound, generator=generator)
+            bias.uniform_(-bound, bound, generator=generator)
+        case "orthogonal":
+            nn.init.orthogonal_(weight, generator=generator)
+            bias.zero_()
+        case _:
+            raise ValueError(
+                f'initialization must be "torch" or "orthogonal", got "{initialization}"'
+            )
+
+
+def make_activation(name: str) -> nn.Module:
+    """Return an activation by name: relu, leaky_relu (slope 0.01), tanh, sigmoid or identity.
+
+    The first two overwrite their input, which saves a pass over memory; here that is always the
+    fresh output of a linear layer.
+    """
+    match name:
+        case "relu":
+            return nn.ReLU(inplace=True)
+        case "leaky_relu":
+            return nn.LeakyReLU(LEAKY_SLOPE, inplace=True)
+        case "tanh":
+            return nn.Tanh()
+        case "sigmoid":
+            return nn.Sigmoid()
+        case "identity":
+            return nn.Identity()
+        case _:
+            raise ValueError(
+                f'activation must be one of relu, leaky_relu, tanh, sigmoid, identity, got "{name}"'
+            )
+
+
+def _stack(
+    layer: Callable[[int, int], nn.Module],
+    sizes: Sequence[int],
+    activation: str,
+    output_activation: str,
+) -> nn.Sequential:
+    """Return layers of the given sizes with activations between them and after the last."""
+    shapes = list(pairwise(sizes))
+    if not shapes:
+        raise ValueError(f"sizes must name inputs and outputs, got {list(sizes)}")
+    parts: list[nn.Module] = []
+    for depth, (num_inputs, num_outputs) in enumerate(shapes, start=1):
+        parts.append(layer(num_inputs, num_outputs))
+        parts.append(make_activation(output_activation if depth == len(shapes) else activation))
+    return nn.Sequential(*parts)
