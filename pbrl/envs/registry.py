@@ -1,0 +1,158 @@
+"""`make`: one call for every environment, whatever its source."""
+
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, Literal
+
+import gymnasium
+import torch
+from gymnasium.vector import VectorEnv
+
+from pbrl.envs.record import EnvRecord, installed_versions
+from pbrl.envs.tensors import TensorVectorEnv
+from pbrl.envs.vector import Lane, SerialVectorEnv, lane_seeds
+
+Backend = Literal["auto", "official", "envpool"]
+EnvConstructor = Callable[[], gymnasium.Env[Any, Any]]
+
+SOURCES = {"gym": "pbrl.envs.gym", "dmc": "pbrl.envs.dmc", "metaworld": "pbrl.envs.metaworld"}
+BACKENDS = ("auto", "official", "envpool")
+
+
+def make(
+    env_id: str | EnvConstructor,
+    num_envs: int = 1,
+    *,
+    seed: int | Sequence[int] = 0,
+    device: torch.device | str | None = None,
+    backend: Backend = "auto",
+    frame_size: tuple[int, int] = (240, 320),
+    **options: Any,
+) -> VectorEnv[Any, Any, Any]:
+    """Return a vector environment; autoreset is SAME_STEP, actions lie in [-1, 1].
+
+    Observations are flat float32, rewards float32. `env.record` says what is run.
+
+    Args:
+        env_id: `gym/<any id registered with Gymnasium>`, `dmc/<domain>-<task>`,
+            `metaworld/<task>-v3`, or a function that returns a `gymnasium.Env`.
+        num_envs: number of sub-environments.
+        seed: one number, from which every sub-environment gets its own stream, or one number for
+            each. The first `reset` uses it.
+        device: None for numpy arrays, otherwise tensors on that device.
+        backend: "official" for the source's own Python package, "envpool" for the C++ version of
+            the same task, "auto" for envpool where it is installed and has the task.
+        frame_size: height and width in pixels of what `render` returns.
+        **options: `max_episode_steps` (by default the source's own) and `camera` (name or number)
+            for every source; `goal_visible` (default False, as in B-Pref and PEBBLE) and
+            `reward_version` ("v2" or "v1") for Meta-World; `task_kwargs` for DMC. With `gym/`
+            everything else goes to `gymnasium.make`.
+
+    Raises:
+        ValueError: if an id, a source or an option is unknown (the message names the nearest ids),
+            or the actions are not continuous and bounded.
+        ImportError: if a package is missing, naming the extra to install.
+    """
+    if num_envs < 1:
+        raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
+    env: VectorEnv[Any, Any, Any]
+    if isinstance(env_id, str) and _choose_envpool(env_id, backend, options):
+        module = importlib.import_module("pbrl.envs.envpool")
+        env = module.make(env_id, num_envs, seed=seed, frame_size=frame_size, **options)
+    else:
+        env = _make_official(env_id, num_envs, seed=seed, frame_size=frame_size, options=options)
+    return env if device is None else TensorVectorEnv(env, device)
+
+
+def list_ids(source: str | None = None) -> tuple[str, ...]:
+    """Return the ids that `make` knows, of one source ("gym", "dmc", "metaworld") or of all.
+
+    Every other id registered with Gymnasium works too, as `gym/<id>`.
+
+    Raises:
+        ValueError: if there is no such source.
+    """
+    if source is None:
+        return tuple(env_id for name in SOURCES for env_id in list_ids(name))
+    if source not in SOURCES:
+        raise ValueError(f"unknown source {source!r}; there are {', '.join(SOURCES)}")
+    return tuple(f"{source}/{task}" for task in _load(source).list_tasks())
+
+
+def _load(source: str) -> ModuleType:
+    return importlib.import_module(SOURCES[source])
+
+
+def _choose_envpool(env_id: str, backend: Backend, options: dict[str, Any]) -> bool:
+    """Say whether envpool runs this environment."""
+    if backend == "official":
+        return False
+    if not all(importlib.util.find_spec(name) for name in ("envpool", "pbrl.envs.envpool")):
+        if backend == "envpool":
+            raise ImportError(
+                "backend 'envpool' needs the package envpool: pip install 'pbrl[envpool]'"
+            )
+        return False
+    if backend == "envpool":
+        return True
+    return bool(importlib.import_module("pbrl.envs.envpool").supports(env_id, **options))
+
+
+def _make_official(
+    env_id: str | EnvConstructor,
+    num_envs: int,
+    *,
+    seed: int | Sequence[int],
+    frame_size: tuple[int, int],
+    options: dict[str, Any],
+) -> SerialVectorEnv:
+    task: str | EnvConstructor
+    if isinstance(env_id, str):
+        name = env_id
+        source, task = parse_id(env_id)
+    else:
+        name = getattr(env_id, "__qualname__", repr(env_id))
+        source, task = "gym", env_id
+    module = _load(source)
+    seeds = lane_seeds(seed, num_envs)
+    lanes: list[Lane] = [module.make_lane(task, seed=one, **options) for one in seeds]
+    record = EnvRecord(
+        id=name,
+        backend="official",
+        num_envs=num_envs,
+        max_episode_steps=lanes[0].max_episode_steps,
+        reward_version=lanes[0].reward_version,
+        goal_visible=lanes[0].goal_visible,
+        options={key: repr(value) for key, value in options.items()},
+        versions=installed_versions(module.PACKAGES),
+    )
+    return SerialVectorEnv(lanes, record=record, seed=seed, frame_size=frame_size)
+
+
+def parse_id(env_id: str) -> tuple[str, str]:
+    """Return source and task of an id.
+
+    Raises:
+        ValueError: if there is no such id, naming the nearest ones.
+    """
+    source, slash, task = env_id.partition("/")
+    prefixes = ", ".join(f"{name}/" for name in SOURCES)
+    if not slash or source not in SOURCES:
+        raise ValueError(
+            f"unknown environment {env_id!r}: an id starts with {prefixes}"
+            + suggest(env_id, list_ids())
+        )
+    if not _load(source).has_task(task):
+        raise ValueError(f"unknown environment {env_id!r}{suggest(env_id, list_ids(source))}")
+    return source, task
+
+
+def suggest(wrong: str, known: Sequence[str]) -> str:
+    """Return "; did you mean ...?" with the nearest of `known`, or nothing."""
+    nearest = difflib.get_close_matches(wrong, known, n=3, cutoff=0.5)
+    return f"; did you mean {', '.join(nearest)}?" if nearest else ""

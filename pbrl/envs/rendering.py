@@ -1,0 +1,186 @@
+"""Frames from MuJoCo models, without a display, only when somebody asks for them."""
+
+import atexit
+import copy
+import functools
+import importlib
+import os
+import platform
+import subprocess
+import sys
+import weakref
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import mujoco
+import numpy as np
+from jaxtyping import UInt8
+
+Camera = int | str
+MAX_GEOMS = 2000
+PROBE_SECONDS = 60
+PROBE = "from mujoco.{name} import GLContext; c = GLContext(8, 8); c.make_current(); c.free()"
+
+
+class RenderingUnavailable(RuntimeError):
+    """Frames cannot be made here; everything else works."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What to draw.
+
+    Attributes:
+        model: the MuJoCo model.
+        data: its present state.
+        camera: number of a camera of the model, or attributes of a free camera.
+        key: scenes with equal keys share textures and meshes.
+    """
+
+    model: mujoco.MjModel
+    data: mujoco.MjData
+    camera: int | dict[str, Any] = field(default_factory=dict)
+    key: Hashable = None
+
+
+def find_camera(model: mujoco.MjModel, camera: Camera) -> int:
+    """Return the number of a camera given by number or name.
+
+    Raises:
+        ValueError: if the model has no such camera.
+    """
+    names = [model.camera(number).name for number in range(model.ncam)]
+    if isinstance(camera, str) and camera in names:
+        return names.index(camera)
+    if isinstance(camera, int) and 0 <= camera < model.ncam:
+        return camera
+    raise ValueError(f"no camera {camera!r}; there are {dict(enumerate(names))}")
+
+
+class Renderer:
+    """Draws scenes into frames of one size.
+
+    Shadows, reflections and multisampling are off: without a GPU that is about ten times faster.
+    OpenGL is first touched here, so environments that nobody renders never need it.
+
+    Args:
+        height, width: size of the frames in pixels.
+
+    Raises:
+        RenderingUnavailable: if no OpenGL library works here.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self.height, self.width = height, width
+        self._context = importlib.import_module(gl_module()).GLContext(width, height)
+        self._canvases: dict[Hashable, tuple[mujoco.MjrContext, mujoco.MjvScene]] = {}
+        self.close = weakref.finalize(self, _release, self._context, self._canvases)
+        self.close.atexit = False  # at exit before the display goes, hence registered last
+        atexit.register(self.close)
+
+    def draw(self, scene: Scene) -> UInt8[np.ndarray, "height width 3"]:
+        """Return a frame of a scene, top row first."""
+        self._context.make_current()
+        if scene.key not in self._canvases:
+            self._canvases[scene.key] = self._make_canvas(scene.model)
+        context, canvas = self._canvases[scene.key]
+        for number in range(scene.model.nhfield):  # some tasks draw new terrain at every reset
+            mujoco.mjr_uploadHField(scene.model, context, number)
+        mujoco.mjv_updateScene(
+            scene.model,
+            scene.data,
+            mujoco.MjvOption(),
+            None,
+            _camera(scene),
+            mujoco.mjtCatBit.mjCAT_ALL,
+            canvas,
+        )
+        frame = np.empty((self.height, self.width, 3), np.uint8)
+        viewport = mujoco.MjrRect(0, 0, self.width, self.height)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
+        mujoco.mjr_render(viewport, canvas, context)
+        mujoco.mjr_readPixels(frame, None, viewport, context)
+        return frame[::-1]
+
+    def _make_canvas(self, model: mujoco.MjModel) -> tuple[mujoco.MjrContext, mujoco.MjvScene]:
+        plain = copy.copy(model)  # the environment's own model stays as it is
+        plain.vis.quality.shadowsize = plain.vis.quality.offsamples = 0
+        plain.vis.global_.offwidth, plain.vis.global_.offheight = self.width, self.height
+        context = mujoco.MjrContext(plain, mujoco.mjtFontScale.mjFONTSCALE_100)
+        canvas = mujoco.MjvScene(model, MAX_GEOMS)
+        canvas.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
+        canvas.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+        return context, canvas
+
+
+def _release(context: Any, canvases: dict[Hashable, tuple[mujoco.MjrContext, Any]]) -> None:
+    context.make_current()
+    for canvas, _ in canvases.values():
+        canvas.free()
+    context.free()
+
+
+def _camera(scene: Scene) -> mujoco.MjvCamera:
+    camera = mujoco.MjvCamera()
+    if isinstance(scene.camera, int):
+        camera.type, camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, scene.camera
+        return camera
+    mujoco.mjv_defaultFreeCamera(scene.model, camera)
+    for name, value in scene.camera.items():
+        if isinstance(value, np.ndarray):
+            getattr(camera, name)[:] = value
+        else:
+            setattr(camera, name, value)
+    if scene.camera.get("trackbodyid", -1) >= 0:
+        camera.type = mujoco.mjtCamera.mjCAMERA_TRACKING
+    return camera
+
+
+@functools.cache
+def gl_module() -> str:
+    """Return the module of an OpenGL context that works on this machine.
+
+    `MUJOCO_GL` decides where it is set. Otherwise EGL is tried, then OSMesa, then, with a display,
+    GLFW, each in a process of its own, since a failed attempt cannot be undone.
+
+    Raises:
+        RenderingUnavailable: if none works, naming the system package to install.
+    """
+    if platform.system() != "Linux":
+        return "mujoco.gl_context"
+    requested = os.environ.get("MUJOCO_GL", "").lower()
+    candidates = (requested,) if requested in ("egl", "osmesa", "glfw") else ("egl", "osmesa")
+    if not requested and os.environ.get("DISPLAY"):
+        candidates = (*candidates, "glfw")
+    failures = {}
+    for name in candidates:
+        failure = probe(name)
+        if failure is None:
+            os.environ["MUJOCO_GL"] = name  # other renderers of this process agree
+            return f"mujoco.{name}"
+        failures[name] = failure
+    raise RenderingUnavailable(
+        f"no frames can be rendered: {failures}. On Debian or Ubuntu install libosmesa6 (renders "
+        "without a GPU) or libegl1 (with one). Training without video goes on."
+    )
+
+
+def probe(name: str) -> str | None:
+    """Return why the OpenGL platform `name` does not work here, or None if it does."""
+    environment = {**os.environ, "MUJOCO_GL": "disabled"}
+    try:
+        done = subprocess.run(  # noqa: S603  a constant program
+            [sys.executable, "-c", PROBE.format(name=name)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PROBE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer within {PROBE_SECONDS} s"
+    if done.returncode == 0:
+        return None
+    lines = done.stderr.strip().splitlines()
+    return lines[-1] if lines else f"exit code {done.returncode}"
