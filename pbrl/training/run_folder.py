@@ -1,0 +1,152 @@
+"""The folder of a run: who may write there, and with what it was started."""
+
+import platform
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from pbrl.training.files import differences, plain, read_json, write_json
+from pbrl.training.machine import commit, machine, versions
+
+_LOCK = ".lock"
+_BEFORE_THE_RUN = (_LOCK, "versions.json", ".DS_Store")
+
+
+class RunFolder:
+    """The folder of one run, held by one process until `close`.
+
+    It holds `config.json`, `versions.json`, `metrics.csv`, TensorBoard events, `checkpoint/`,
+    `result.json` and figures. Use it as a context manager.
+
+    Args:
+        path: created if it does not exist.
+        config: the run's configuration, a dataclass or a mapping of JSON values.
+        resume: go on with the run that is there; the configuration must be the same.
+
+    Raises:
+        FileExistsError: if there is a run, or something else, and `resume` is False.
+        FileNotFoundError: if there is no run to resume.
+        ValueError: if the run to resume has another configuration, naming the fields.
+        OSError: if the folder cannot be written or another process holds it.
+    """
+
+    def __init__(self, path: Path, config: Any, *, resume: bool = False) -> None:
+        self.path = path
+        self.config: dict[str, Any] = plain(config)
+        if resume and not is_run(path):
+            raise FileNotFoundError(f"there is no run to resume in {path}: it has no config.json")
+        if not resume:
+            _refuse_occupied(path)
+        self._lock = _lock(path)
+        try:
+            if resume:
+                self._check_config()
+            write_json(path / "versions.json", _record_of_versions())
+            if not resume:
+                write_json(path / "config.json", self.config)  # last: from here on it is a run
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoint"
+
+    @property
+    def metrics(self) -> Path:
+        """The table of metrics."""
+        return self.path / "metrics.csv"
+
+    @property
+    def result(self) -> Path:
+        """The run's result, there once the run is complete."""
+        return self.path / "result.json"
+
+    def _check_config(self) -> None:
+        lines = differences(read_json(self.path / "config.json"), self.config)
+        if lines:
+            raise ValueError(
+                f"the run in {self.path} has another configuration (stored -> now):\n  "
+                + "\n  ".join(lines)
+                + "\nResume it with the stored values, or start a new run in another folder."
+            )
+
+    def close(self) -> None:
+        """Let other processes write here."""
+        self._lock.close()
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a run was started in the folder."""
+    return (path / "config.json").is_file()
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the configuration of the run in a folder.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    if not is_run(path):
+        raise FileNotFoundError(f"{path} is not the folder of a run: it has no config.json")
+    config: dict[str, Any] = read_json(path / "config.json")
+    return config
+
+
+def _refuse_occupied(path: Path) -> None:
+    if is_run(path):
+        raise FileExistsError(f"{path} already holds a run; resume it or choose another folder")
+    if path.is_dir():
+        others = [item.name for item in path.iterdir() if not _is_leftover(item.name)]
+        if others:
+            raise FileExistsError(
+                f"{path} is not empty and holds no run ({sorted(others)[0]}); choose another folder"
+            )
+
+
+def _is_leftover(name: str) -> bool:
+    """Return whether a run stopped before its first step may have left this file."""
+    return name in _BEFORE_THE_RUN or name.endswith(".tmp")
+
+
+def _lock(path: Path) -> IO[str]:
+    """Return an open file whose lock ends with the process, however it ends."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        file = (path / _LOCK).open("w", encoding="utf-8")
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write the run folder ({error.strerror})", str(path)) \
+            from error  # fmt: skip
+    if sys.platform != "win32":
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise BlockingIOError(
+                error.errno, "another process is writing this run", str(path)
+            ) from error
+    return file
+
+
+def _record_of_versions() -> dict[str, Any]:
+    return {
+        "versions": versions(),
+        "commit": commit(),
+        "machine": machine(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
