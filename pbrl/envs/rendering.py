@@ -19,6 +19,8 @@ from jaxtyping import UInt8
 
 Camera = int | str
 MAX_GEOMS = 2000
+UPSIDE_DOWN = -0.1  # height of the camera's up vector; looking straight down it is about 0
+KEEPS_DIRECTION = (mujoco.mjtCamLight.mjCAMLIGHT_TRACK, mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM)
 PROBE_SECONDS = 60
 PROBE = "from mujoco.{name} import GLContext; c = GLContext(8, 8); c.make_current(); c.free()"
 
@@ -101,7 +103,8 @@ class Renderer:
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
         mujoco.mjr_render(viewport, canvas, context)
         mujoco.mjr_readPixels(frame, None, viewport, context)
-        return frame[::-1]
+        upright = frame[::-1]  # OpenGL counts rows from below
+        return upright[::-1, ::-1] if _hangs_upside_down(scene) else upright
 
     def _make_canvas(self, model: mujoco.MjModel) -> tuple[mujoco.MjrContext, mujoco.MjvScene]:
         plain = copy.copy(model)  # the environment's own model stays as it is
@@ -119,6 +122,17 @@ def _release(context: Any, canvases: dict[Hashable, tuple[mujoco.MjrContext, Any
     for canvas, _ in canvases.values():
         canvas.free()
     context.free()
+
+
+def _hangs_upside_down(scene: Scene) -> bool:
+    """Say whether a camera that never turns has its up pointing down, as most of Meta-World's."""
+    if not isinstance(scene.camera, int):
+        return False
+    turns = scene.model.cam_mode[scene.camera] not in KEEPS_DIRECTION
+    if turns and scene.model.cam_bodyid[scene.camera] != 0:
+        return False
+    up = scene.data.cam_xmat[scene.camera].reshape(3, 3)[:, 1]
+    return bool(up[2] < UPSIDE_DOWN)
 
 
 def _camera(scene: Scene) -> mujoco.MjvCamera:

@@ -17,10 +17,35 @@ MODEL_FIELDS = (
     "site_size",
     "light_pos",
     "wrap_prm",
+    "jnt_stiffness",
+    "dof_damping",
     "hfield_data",
 )
+# Derived quantities that tasks and the renderer read. After a step they are those of the last
+# physics sub-step in Gymnasium, so that computing them anew would change the next reward.
+DERIVED_FIELDS = (
+    "xpos",
+    "xquat",
+    "xmat",
+    "xipos",
+    "ximat",
+    "geom_xpos",
+    "geom_xmat",
+    "site_xpos",
+    "site_xmat",
+    "cam_xpos",
+    "cam_xmat",
+    "light_xpos",
+    "light_xdir",
+    "subtree_com",
+    "cinert",
+    "cvel",
+    "cfrc_ext",
+    "qfrc_actuator",
+    "qfrc_constraint",
+    "sensordata",
+)
 PHYSICS = int(mujoco.mjtState.mjSTATE_INTEGRATION)
-WARM_START = int(mujoco.mjtState.mjSTATE_WARMSTART)
 
 
 def read_physics(model: mujoco.MjModel, data: mujoco.MjData) -> State:
@@ -28,12 +53,12 @@ def read_physics(model: mujoco.MjModel, data: mujoco.MjData) -> State:
     physics = np.empty(mujoco.mj_stateSize(model, PHYSICS))
     mujoco.mj_getState(model, data, physics, PHYSICS)
     state = {f"model.{name}": getattr(model, name).copy() for name in MODEL_FIELDS}
-    state = {name: value for name, value in state.items() if value.size}
-    return {"physics": physics, **state}
+    state |= {f"data.{name}": getattr(data, name).copy() for name in DERIVED_FIELDS}
+    return {"physics": physics} | {name: value for name, value in state.items() if value.size}
 
 
 def write_physics(model: mujoco.MjModel, data: mujoco.MjData, state: State) -> None:
-    """Go to a state of `read_physics` and bring all derived quantities up to date.
+    """Go to a state of `read_physics`.
 
     Raises:
         ValueError: if the state is of another model.
@@ -47,20 +72,31 @@ def write_physics(model: mujoco.MjModel, data: mujoco.MjData, state: State) -> N
         if f"model.{name}" in state:
             getattr(model, name)[:] = state[f"model.{name}"]
     mujoco.mj_setState(model, data, state["physics"], PHYSICS)
-    warm_start = np.empty(mujoco.mj_stateSize(model, WARM_START))
-    mujoco.mj_getState(model, data, warm_start, WARM_START)
     mujoco.mj_forward(model, data)
-    mujoco.mj_setState(model, data, warm_start, WARM_START)  # mj_forward has written its own
+    mujoco.mj_setState(model, data, state["physics"], PHYSICS)  # the warm start is another now
+    for name in DERIVED_FIELDS:
+        if f"data.{name}" in state:
+            getattr(data, name)[:] = state[f"data.{name}"]
 
 
 def read_attributes(source: object) -> State:
-    """Return the attributes of an object that are numbers or numeric arrays."""
+    """Return the attributes of an object that are numbers or numeric arrays.
+
+    Arrays that show the memory of the simulator are left out: they follow it by themselves.
+    """
     return {
         f"attribute.{name}": np.array(value)
         for name, value in vars(source).items()
         if isinstance(value, bool | int | float | np.number | np.bool_)
-        or (isinstance(value, np.ndarray) and value.dtype != np.object_)
+        or (isinstance(value, np.ndarray) and value.dtype != np.object_ and _is_own(value))
     }
+
+
+def _is_own(array: np.ndarray) -> bool:
+    """Say whether numpy, and not the simulator, holds an array's memory."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array.base is None
 
 
 def write_attributes(target: object, state: State) -> None:
