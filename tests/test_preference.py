@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -141,6 +141,7 @@ scores = st.floats(-50, 50)
 
 
 @configs
+@settings(deadline=None)
 @given(score_0=scores, score_1=scores, label=st.floats(0, 1))
 def test_swapping_the_segments_and_the_label_changes_nothing(config, score_0, score_1, label):
     loss = make_loss(config)

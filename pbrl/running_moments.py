@@ -1,0 +1,58 @@
+"""Running mean and standard deviation, saved with the model that owns them."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class RunningMoments(nn.Module):
+    """Mean and standard deviation of everything seen so far; batches may come in any sizes.
+
+    Counts and sums are float64 buffers, so they travel with `state_dict`. Before two values have
+    been seen, and along dimensions that never vary, the standard deviation is 1.
+
+    Args:
+        shape: shape of one value.
+    """
+
+    count: Tensor
+    mean: Tensor
+    sum_squares: Tensor  # of the deviations from the mean
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("sum_squares", torch.zeros(shape, dtype=torch.float64))
+
+    @torch.no_grad()
+    def update(self, values: Float[Tensor, " batch *shape"]) -> None:
+        """Take in a batch of values (Chan, Golub and LeVeque 1979, parallel form).
+
+        The code of B-Pref (Lee et al. 2021) has `mean + delta + n / total` where this has
+        `mean + delta * n / total`, which shifts its mean and inflates its scale by some percent.
+        """
+        if len(values) == 0:
+            return
+        variance, mean = torch.var_mean(values.to(torch.float64), 0, correction=0)
+        number = len(values)
+        delta = mean - self.mean
+        total = self.count + number
+        self.mean += delta * (number / total)
+        self.sum_squares += number * (variance + delta.square() * (self.count / total))
+        self.count.copy_(total)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        for buffer in self.buffers():
+            buffer.zero_()
+
+    @property
+    def std(self) -> Float[Tensor, "*shape"]:
+        """Standard deviation with ddof 1."""
+        variance = self.sum_squares / (self.count - 1).clamp(min=1)
+        return torch.where(variance > 0, variance.sqrt(), 1.0)
+
+    def standardize(self, values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+        """Return (values - mean) / std in the type of `values`."""
+        return (values - self.mean.to(values.dtype)) / self.std.to(values.dtype)
