@@ -1,0 +1,127 @@
+"""Markdown tables made from records."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pbrl.training.plots import method_name, oracle_scores
+from pbrl.training.result import SUCCESS, Result
+from pbrl.training.statistics import interquartile_mean, mean, ranking_note, stratified_bootstrap
+
+MAX_ROWS = 12
+
+
+def suite_table(results: Sequence[Result], rng: np.random.Generator) -> str:
+    """Return a markdown table of the methods on each environment, with what the seeds allow.
+
+    A score is the mean of a run's last evaluations; shown are the mean and the interquartile mean
+    over seeds with the bootstrap interval of the latter, and the mean as a share of the way from
+    the random policy to the agent on true reward, where both are known.
+
+    Args:
+        results: records of runs, of one suite or of several.
+        rng: draws the bootstrap resamples.
+
+    Raises:
+        ValueError: if there are no records.
+    """
+    if not results:
+        raise ValueError("there are no records to make a table of")
+    rows = []
+    for env in dict.fromkeys(result.env for result in results):
+        runs = [result for result in results if result.env == env]
+        for method in dict.fromkeys(method_name(run) for run in runs):
+            rows.append(_method_row([run for run in runs if method_name(run) == method], runs, rng))
+    header = [
+        "environment", "method", "seeds", "steps", "labels", "score", "mean",
+        "interquartile mean [95 %]", "random", "true reward", "share",
+    ]  # fmt: skip
+    evaluations = sorted({result.score_evaluations for result in results})
+    counts = " or ".join(str(count) for count in evaluations)
+    note = (
+        f"Scores are means of the last {counts} evaluations of a run. `share` is the mean score's "
+        "place between the random policy (0 %) and the agent on true reward (100 %). "
+        f"{ranking_note(_fewest_seeds(results))}"
+    )
+    return f"{markdown(header, rows)}\n\n{note}\n"
+
+
+def run_table(result: Result) -> str:
+    """Return a markdown table of a run's evaluations beside the random policy and the oracle.
+
+    At most twelve evaluations are shown, evenly spread, the last among them.
+    """
+    rate = result.score_name == SUCCESS
+    chosen = np.unique(np.linspace(0, len(result.curve) - 1, MAX_ROWS).round().astype(int))
+    rows = [
+        [
+            f"{step:,}", f"{labels:,}", _score(score, rate),
+            _score(result.random_score, rate), _score(result.oracle_score, rate),
+        ]
+        for step, score, labels in (result.curve[place] for place in chosen)
+    ]  # fmt: skip
+    return markdown(["steps", "labels", f"true {result.score_name}", "random", "true reward"], rows)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a markdown table whose source lines up as well."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [header, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in lines
+    )
+
+
+def _method_row(
+    runs: Sequence[Result], all_runs: Sequence[Result], rng: np.random.Generator
+) -> list[str]:
+    rate = runs[0].score_name == SUCCESS
+    scores = np.array([run.score for run in runs])
+    interval = stratified_bootstrap([scores], interquartile_mean, rng)
+    low, high = (_score(float(bound), rate) for bound in (interval.low, interval.high))
+    bounds = f" [{low}, {high}]" if len(runs) > 1 else ""
+    random_scores = [run.random_score for run in all_runs if run.random_score is not None]
+    random = float(np.mean(random_scores)) if random_scores else None
+    oracle = float(np.mean(oracle_scores(all_runs))) if oracle_scores(all_runs) else None
+    average = float(mean(scores))
+    return [
+        runs[0].env,
+        method_name(runs[0]),
+        str(len(runs)),
+        _range([run.steps for run in runs]),
+        _range([run.labels_asked for run in runs]),
+        runs[0].score_name,
+        _score(average, rate),
+        f"{_score(float(interval.estimate), rate)}{bounds}",
+        _score(random, rate),
+        _score(oracle, rate),
+        _share(average, random, oracle),
+    ]
+
+
+def _share(score: float, random: float | None, oracle: float | None) -> str:
+    if random is None or oracle is None or oracle <= random:
+        return "–"
+    return f"{round(100 * (score - random) / (oracle - random))}%"
+
+
+def _score(value: float | None, is_rate: bool) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if is_rate else f"{value:,.1f}"
+
+
+def _range(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _fewest_seeds(results: Sequence[Result]) -> int:
+    groups: dict[tuple[str, str], int] = {}
+    for result in results:
+        key = (result.env, method_name(result))
+        groups[key] = groups.get(key, 0) + 1
+    return min(groups.values())
