@@ -1,7 +1,7 @@
 """A vector environment that steps its sub-environments one after the other in this process."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from gymnasium import spaces
@@ -23,6 +23,7 @@ StepResult = tuple[
 ]
 
 
+@runtime_checkable
 class Lane(Protocol):
     """One sub-environment, with a flat observation and a bounded continuous action."""
 
