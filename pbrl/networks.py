@@ -33,8 +33,9 @@ class EnsembleLinear(nn.Module):
                 "num_members, num_inputs and num_outputs must be positive, got "
                 f"{num_members}, {num_inputs}, {num_outputs}"
             )
-        self.weight = nn.Parameter(torch.empty(num_members, num_inputs, num_outputs))
-        self.bias = nn.Parameter(torch.empty(num_members, 1, num_outputs))
+        device = _device_of(generator)
+        self.weight = nn.Parameter(torch.empty(num_members, num_inputs, num_outputs, device=device))
+        self.bias = nn.Parameter(torch.empty(num_members, 1, num_outputs, device=device))
         for weight, bias in zip(self.weight.data, self.bias.data, strict=True):
             initialize(weight.T, bias, initialization, generator)
 
@@ -56,7 +57,8 @@ class EnsembleMLP(nn.Module):
         activation: between layers; see `make_activation`.
         output_activation: after the last layer.
         initialization: see `initialize`.
-        generator: source of the initial parameters; torch's global one when None.
+        generator: source of the initial parameters, which are made on its device; torch's global
+            one when None.
     """
 
     def __init__(
@@ -101,7 +103,9 @@ def mlp(
     """Return one perceptron; the arguments are those of `EnsembleMLP`."""
 
     def layer(num_inputs: int, num_outputs: int) -> nn.Module:
-        linear: nn.Linear = nn.utils.skip_init(nn.Linear, num_inputs, num_outputs)
+        linear: nn.Linear = nn.utils.skip_init(
+            nn.Linear, num_inputs, num_outputs, device=_device_of(generator)
+        )
         initialize(linear.weight.data, linear.bias.data, initialization, generator)
         return linear
 
@@ -137,6 +141,10 @@ def initialize(
             raise ValueError(
                 f'initialization must be "torch" or "orthogonal", got "{initialization}"'
             )
+
+
+def _device_of(generator: torch.Generator | None) -> torch.device:
+    return torch.get_default_device() if generator is None else generator.device
 
 
 def make_activation(name: str) -> nn.Module:

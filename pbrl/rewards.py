@@ -1,0 +1,153 @@
+"""The reward ensemble: several networks that each give a step a reward."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pbrl.networks import EnsembleMLP
+from pbrl.preference import sum_score
+from pbrl.running_moments import RunningMoments
+from pbrl.segments import Segments
+
+STEPS_IN_CACHE = 1024  # on a CPU, steps whose activations stay in the cache of a core
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig:
+    """The networks of a reward ensemble; the defaults are B-Pref's (Lee et al. 2021).
+
+    Attributes:
+        num_members: networks in the ensemble. QPA (Hu et al. 2024) uses 1.
+        hidden_sizes: width of each hidden layer, followed by a LeakyReLU of slope 0.01.
+        output: "tanh" keeps every step's reward in (-1, 1); "linear" does not bound it.
+        normalize_observations: standardise observations by the moments of the replay buffer at the
+            time of the last fit. Not in B-Pref.
+        normalize_rewards: standardise the mean reward, over the labelled steps of the last fit, to
+            mean 0 and standard deviation 1. Not in B-Pref.
+    """
+
+    num_members: int = 3
+    hidden_sizes: tuple[int, ...] = (256, 256, 256)
+    output: Literal["tanh", "linear"] = "tanh"
+    normalize_observations: bool = False
+    normalize_rewards: bool = False
+
+    def __post_init__(self) -> None:
+        if self.num_members < 1:
+            raise ValueError(f"num_members must be at least 1, got {self.num_members}")
+        if not all(size >= 1 for size in self.hidden_sizes):
+            raise ValueError(f"hidden_sizes must be positive, got {self.hidden_sizes}")
+
+
+class RewardEnsemble(nn.Module):
+    """Networks from a step to its reward, evaluated together; members are the leading axis.
+
+    Normalisers are buffers: they are saved with the parameters and loaded with them.
+
+    Args:
+        config: the networks.
+        observation_dim: size of a flat observation.
+        action_dim: size of an action.
+        device: where the ensemble lives; by default where the generator does.
+        generator: source of the initial parameters, torch's defaults for linear layers as in
+            B-Pref; torch's global generator when None.
+    """
+
+    def __init__(
+        self,
+        config: RewardConfig,
+        observation_dim: int,
+        action_dim: int,
+        *,
+        device: torch.device | str | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.network = EnsembleMLP(
+            config.num_members,
+            (observation_dim + action_dim, *config.hidden_sizes, 1),
+            activation="leaky_relu",
+            output_activation="tanh" if config.output == "tanh" else "identity",
+            generator=generator,
+        )
+        self.observation_moments = RunningMoments(observation_dim)
+        self.reward_moments = RunningMoments()
+        self.to(device if device is not None else next(self.network.parameters()).device)
+
+    @property
+    def num_members(self) -> int:
+        """Number of networks."""
+        return self.config.num_members
+
+    def forward(
+        self,
+        observations: Float[Tensor, "*batch obs"],
+        actions: Float[Tensor, "*batch act"],
+    ) -> Float[Tensor, " member *batch"]:
+        """Return every member's reward for the same steps, as it is learned: not normalised."""
+        inputs = self.inputs(observations, actions)
+        return self.evaluate(inputs[None])
+
+    def inputs(
+        self,
+        observations: Float[Tensor, "*batch obs"],
+        actions: Float[Tensor, "*batch act"],
+    ) -> Float[Tensor, "*batch in"]:
+        """Return what the networks see: observations, normalised if so configured, and actions."""
+        if self.config.normalize_observations:
+            observations = self.observation_moments.standardize(observations)
+        return torch.cat([observations, actions], -1)
+
+    def evaluate(
+        self, inputs: Float[Tensor, "member_or_one *batch in"]
+    ) -> Float[Tensor, " member *batch"]:
+        """Return rewards of prepared inputs, each member's own or, with a first axis of 1, shared.
+
+        Without gradients the pass goes in parts that stay in the cache, so that relabelling a large
+        buffer runs at the speed of the matrix products.
+        """
+        batch = inputs.shape[1:-1]
+        flat = inputs.reshape(len(inputs), -1, inputs.shape[-1])  # [member or 1, step, in]
+        if torch.is_grad_enabled() or flat.device.type != "cpu":
+            rewards: Tensor = self.network(flat)
+        else:
+            parts = [self.network(part) for part in flat.split(STEPS_IN_CACHE, dim=1)]
+            rewards = torch.cat(parts, 1)
+        return rewards.view(-1, *batch)
+
+    def segment_returns(self, segments: Segments) -> Float[Tensor, " member *shape"]:
+        """Return the sum of each member's rewards over each segment, padding left out."""
+        return sum_score(self(segments.observations, segments.actions), segments.mask)
+
+    def mean_reward(
+        self,
+        observations: Float[Tensor, "*batch obs"],
+        actions: Float[Tensor, "*batch act"],
+    ) -> Float[Tensor, "*batch"]:
+        """Return the mean over the members: the reward that an agent learns from."""
+        return self.mean_and_std(observations, actions)[0]
+
+    def std(
+        self,
+        observations: Float[Tensor, "*batch obs"],
+        actions: Float[Tensor, "*batch act"],
+    ) -> Float[Tensor, "*batch"]:
+        """Return the standard deviation over the members (ddof 0): how much they disagree."""
+        return self.mean_and_std(observations, actions)[1]
+
+    def mean_and_std(
+        self,
+        observations: Float[Tensor, "*batch obs"],
+        actions: Float[Tensor, "*batch act"],
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """Return mean and standard deviation over the members, both in the normalised unit."""
+        rewards = self(observations, actions)
+        mean, std = rewards.mean(0), rewards.std(0, correction=0)
+        if self.config.normalize_rewards:
+            mean = self.reward_moments.standardize(mean)
+            std = std / self.reward_moments.std.to(std.dtype)
+        return mean, std
