@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pbrl.linear import linear
+
 LEAKY_SLOPE = 0.01
 
 
@@ -45,7 +47,19 @@ class EnsembleLinear(nn.Module):
         """Apply each member to its own inputs, or to shared ones when the first axis has size 1."""
         # A first axis of 1 is expanded with stride 0: shared inputs are never copied per member.
         shared = inputs.expand(self.weight.shape[0], -1, -1)
-        return torch.baddbmm(self.bias, shared, self.weight)
+        return linear(shared, self.weight, self.bias)
+
+
+class Linear(nn.Linear):
+    """torch's linear layer, computed by `pbrl.linear`."""
+
+    def forward(self, input: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
+        """Apply the layer to the last axis."""
+        if input.ndim == 2:  # noqa: PLR2004  an activation in place on a view would cost copies
+            return linear(input, self.weight.T, self.bias.unsqueeze(0))
+        rows = input.reshape(-1, self.in_features)
+        outputs = linear(rows, self.weight.T, self.bias.unsqueeze(0))
+        return outputs.view(*input.shape[:-1], self.out_features)
 
 
 class EnsembleMLP(nn.Module):
@@ -82,6 +96,7 @@ class EnsembleMLP(nn.Module):
                 generator=generator,
             )
 
+        self.num_inputs = sizes[0]
         self.layers = _stack(layer, sizes, activation, output_activation)
 
     def forward(
@@ -103,11 +118,10 @@ def mlp(
     """Return one perceptron; the arguments are those of `EnsembleMLP`."""
 
     def layer(num_inputs: int, num_outputs: int) -> nn.Module:
-        linear: nn.Linear = nn.utils.skip_init(
-            nn.Linear, num_inputs, num_outputs, device=_device_of(generator)
-        )
-        initialize(linear.weight.data, linear.bias.data, initialization, generator)
-        return linear
+        device = _device_of(generator)
+        single: Linear = nn.utils.skip_init(Linear, num_inputs, num_outputs, device=device)
+        initialize(single.weight.data, single.bias.data, initialization, generator)
+        return single
 
     return _stack(layer, sizes, activation, output_activation)
 

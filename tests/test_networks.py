@@ -108,3 +108,12 @@ def test_bad_arguments_are_refused():
         mlp((2,))
     with pytest.raises(ValueError, match="must be positive"):
         EnsembleLinear(0, 2, 2)
+
+
+@pytest.mark.parametrize("shape", [(4,), (7, 4), (2, 3, 4)])
+def test_a_perceptron_takes_any_leading_shape(shape):
+    network = mlp((4, 8, 2), generator=generator())
+    inputs = torch.randn(shape, generator=generator(1))
+    first, _, last, _ = network
+    expected = torch.relu(inputs @ first.weight.T + first.bias) @ last.weight.T + last.bias
+    torch.testing.assert_close(network(inputs), expected)
