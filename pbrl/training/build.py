@@ -1,0 +1,169 @@
+"""From a configuration to the parts of an online run."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from gymnasium.vector import VectorEnv
+
+from pbrl import envs
+from pbrl.agents.sac import SAC
+from pbrl.feedback import Answers, Queries
+from pbrl.intrinsic import IntrinsicReward
+from pbrl.queries.samplers import QuerySampler
+from pbrl.queries.schedules import FeedbackSchedule
+from pbrl.queries.teachers import SimulatedTeacher, Teacher
+from pbrl.randomness import Generators, derived_seed
+from pbrl.replay import ReplayBuffer
+from pbrl.reward_learning import RewardLearner
+from pbrl.rewards import RewardEnsemble
+from pbrl.training.collector import Collector
+from pbrl.training.config import Control, PreferenceConfig, TrainConfig
+from pbrl.training.online import PURPOSES, OnlineLoop
+from pbrl.training.preferences import PreferenceReward, TrueReward
+
+TRAINING_ENV, EVALUATION_ENV, RANDOM_POLICY = 0, 1, 2  # keys of the seeds that each gets
+
+
+def make_env(
+    config: TrainConfig, *, num_envs: int, key: tuple[int, ...], backend: str | None = None
+) -> VectorEnv[Any, Any, Any]:
+    """Return environments of the run with a seed of their own.
+
+    Args:
+        config: the run.
+        num_envs: how many.
+        key: distinguishes the purposes; the same key gives the same seed.
+        backend: other than the configured one.
+    """
+    options: dict[str, Any] = {}
+    if config.env.startswith("metaworld/"):
+        options["goal_visible"] = config.environment.goal_visible
+    return envs.make(
+        config.env,
+        num_envs,
+        seed=derived_seed(config.seed, *key),
+        device=config.device,
+        backend=backend or config.environment.backend,
+        **options,
+    )
+
+
+def build_agent(config: TrainConfig, env: VectorEnv[Any, Any, Any], generators: Generators) -> SAC:
+    """Return the configured agent for the spaces of `env`."""
+    observation_dim, action_dim = dimensions(env)
+    return SAC(
+        config.sac,
+        observation_dim,
+        action_dim,
+        device=config.device,
+        generator=generators["agent"],
+    )
+
+
+def dimensions(env: VectorEnv[Any, Any, Any]) -> tuple[int, int]:
+    """Return the sizes of a flat observation and of an action."""
+    observation_shape = env.single_observation_space.shape
+    action_shape = env.single_action_space.shape
+    if not (observation_shape and action_shape and len(observation_shape) == len(action_shape) == 1):
+        raise ValueError(
+            "the environment must have flat observations and flat continuous actions, got "
+            f"{env.single_observation_space} and {env.single_action_space}"
+        )
+    return observation_shape[0], action_shape[0]
+
+
+def build_loop(
+    config: TrainConfig,
+    *,
+    teacher: Teacher | None = None,
+    env: VectorEnv[Any, Any, Any] | None = None,
+    resumes: int = 0,
+) -> OnlineLoop:
+    """Put an online run together.
+
+    Args:
+        config: the run.
+        teacher: answers instead of the configured simulated teacher.
+        env: a vector environment of one's own, with tensors in and out, instead of the one named
+            in the configuration.
+        resumes: how often the run was interrupted; environments are seeded anew after each.
+
+    Raises:
+        ValueError: if the configuration cannot work, before anything is stepped.
+    """
+    num_envs = config.environment.num_envs if env is None else env.num_envs
+    env = env or make_env(config, num_envs=num_envs, key=(TRAINING_ENV, resumes))
+    generators = Generators(config.seed, PURPOSES, config.device)
+    observation_dim, action_dim = dimensions(env)
+    replay = ReplayBuffer(
+        config.replay_capacity or config.steps + num_envs,
+        observation_dim,
+        action_dim,
+        num_envs=num_envs,
+        device=config.device,
+    )
+    agent = build_agent(config, env, generators)
+    preferences = config.preferences
+    source: PreferenceReward | TrueReward = TrueReward()
+    if preferences is not None:
+        ensemble = RewardEnsemble(
+            preferences.reward,
+            observation_dim,
+            action_dim,
+            device=config.device,
+            generator=generators["initial"],
+        )
+        schedule = replace(preferences.schedule, total_steps=config.steps)
+        teacher = teacher or SimulatedTeacher(preferences.teacher)
+        source = PreferenceReward(
+            learner=RewardLearner(preferences.learning, ensemble),
+            sampler=QuerySampler(preferences.sampler),
+            schedule=FeedbackSchedule(schedule),
+            teacher=controlled(teacher, preferences.control),
+            replay=replay,
+            generators=generators,
+        )
+    collector = Collector(env, replay, derived_seed(config.seed, TRAINING_ENV, resumes))
+    return OnlineLoop(
+        config,
+        collector=collector,
+        agent=agent,
+        source=source,
+        intrinsic=IntrinsicReward((preferences or PreferenceConfig()).intrinsic),
+        generators=generators,
+        episode_length=_episode_length(env),
+    )
+
+
+def _episode_length(env: VectorEnv[Any, Any, Any]) -> int:
+    record = getattr(env, "record", None)
+    length = getattr(record, "max_episode_steps", None)
+    return int(length) if length else 1_000
+
+
+@dataclass(frozen=True)
+class ControlledTeacher:
+    """A teacher whose labels are corrupted on purpose, as a control that must fail.
+
+    Attributes:
+        teacher: gives the labels.
+        control: "flipped-labels" answers the opposite, "shuffled-labels" gives every query of a
+            session the label of another.
+    """
+
+    teacher: Teacher
+    control: Control
+
+    def __call__(self, queries: Queries, generator: torch.Generator) -> Answers:
+        """Return the teacher's answers with corrupted labels."""
+        answers = self.teacher(queries, generator)
+        if self.control == "flipped-labels":
+            return replace(answers, labels=1.0 - answers.labels)
+        order = torch.randperm(len(answers), generator=generator, device=answers.labels.device)
+        return replace(answers, labels=answers.labels[order])
+
+
+def controlled(teacher: Teacher, control: Control) -> Teacher:
+    """Return `teacher`, corrupted as `control` says."""
+    return teacher if control == "none" else ControlledTeacher(teacher, control)

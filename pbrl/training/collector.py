@@ -1,0 +1,94 @@
+"""Stepping a vector environment into a replay buffer."""
+
+from collections import deque
+from typing import Any, Protocol
+
+import torch
+from gymnasium.vector import VectorEnv
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from pbrl.envs import final_observations
+from pbrl.replay import ReplayBuffer
+
+NUM_RECENT_EPISODES = 10  # B-Pref: teachers scale their thresholds by the last ten returns
+
+
+class StepRewards(Protocol):
+    """The reward stored with a new step, given what the environment itself paid."""
+
+    def __call__(
+        self,
+        observations: Float[Tensor, "env obs"],
+        actions: Float[Tensor, "env act"],
+        true_rewards: Float[Tensor, " env"],
+    ) -> Float[Tensor, " env"]:
+        """Return one reward per environment."""
+        ...
+
+
+class Collector:
+    """Keeps a vector environment going and remembers how its last episodes went.
+
+    Args:
+        env: a vector environment with torch tensors in and out, see `pbrl.envs.make`.
+        replay: where the steps go.
+        seed: of the first reset.
+    """
+
+    def __init__(self, env: VectorEnv, replay: ReplayBuffer, seed: int) -> None:
+        self.env = env
+        self.replay = replay
+        self.observations: Tensor = env.reset(seed=seed)[0]
+        self._returns = torch.zeros(env.num_envs, dtype=torch.float64)
+        self._succeeded = torch.zeros(env.num_envs, dtype=torch.bool)
+        self.recent_returns: deque[float] = deque(maxlen=NUM_RECENT_EPISODES)
+        self.recent_successes: deque[float] = deque(maxlen=NUM_RECENT_EPISODES)
+
+    @property
+    def recent_return(self) -> float:
+        """Mean true return of the last training episodes; 0 before the first one ended."""
+        return sum(self.recent_returns) / len(self.recent_returns) if self.recent_returns else 0.0
+
+    def step(self, actions: Float[Tensor, "env act"], step_rewards: StepRewards) -> None:
+        """Take one step in every environment and store it."""
+        observations = self.observations
+        following, true_rewards, terminated, truncated, infos = self.env.step(actions)
+        true_rewards = true_rewards.to(torch.float32)
+        self.replay.add(
+            observations,
+            actions,
+            step_rewards(observations, actions, true_rewards),
+            true_rewards,
+            final_observations(following, infos),
+            terminated,
+            truncated,
+        )
+        self.observations = following
+        self._account(true_rewards, terminated | truncated, infos)
+
+    def _account(
+        self, true_rewards: Float[Tensor, " env"], ended: Bool[Tensor, " env"], infos: Any
+    ) -> None:
+        self._returns += true_rewards.cpu()
+        if "success" in infos:
+            self._succeeded |= torch.as_tensor(infos["success"]).bool().cpu()
+        if not bool(ended.any()):
+            return
+        for env in ended.nonzero()[:, 0].tolist():
+            self.recent_returns.append(float(self._returns[env]))
+            self.recent_successes.append(float(self._succeeded[env]))
+            self._returns[env] = 0.0
+            self._succeeded[env] = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what outlives an interruption; the episodes in progress do not."""
+        return {
+            "recent_returns": list(self.recent_returns),
+            "recent_successes": list(self.recent_successes),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.recent_returns.extend(state["recent_returns"])
+        self.recent_successes.extend(state["recent_successes"])

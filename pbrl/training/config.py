@@ -1,0 +1,134 @@
+"""The configuration of an online run."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pbrl.agents.sac import SACConfig
+from pbrl.intrinsic import IntrinsicConfig
+from pbrl.queries.samplers import SamplerConfig
+from pbrl.queries.schedules import ScheduleConfig
+from pbrl.queries.simulated import TeacherConfig
+from pbrl.replay_rules import ReplayRuleConfig
+from pbrl.reward_learning import RewardLearningConfig
+from pbrl.rewards import RewardConfig
+
+Control = Literal["none", "shuffled-labels", "flipped-labels"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentConfig:
+    """Which environment, and how many of it.
+
+    Attributes:
+        num_envs: environments stepped at once; the papers use 1.
+        backend: "official" packages, "envpool", or "auto" for the faster one that is installed.
+        goal_visible: Meta-World only: whether the observation contains the goal.
+    """
+
+    num_envs: int = 1
+    backend: Literal["auto", "official", "envpool"] = "auto"
+    goal_visible: bool = False
+
+    def __post_init__(self) -> None:
+        if self.num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {self.num_envs}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceConfig:
+    """Everything between a query and the learned reward.
+
+    Attributes:
+        schedule: budget, and when how much of it is spent.
+        sampler: which pairs are asked about.
+        teacher: the simulated teacher that answers.
+        reward: the reward ensemble.
+        learning: how the ensemble is trained.
+        intrinsic: reward of the unsupervised exploration before the first session.
+        warm_up_updates: agent updates after the critic's reset at the first session; 100 in
+            PEBBLE's code.
+        control: "shuffled-labels" and "flipped-labels" corrupt every answer: what learns all the
+            same did not learn from the labels.
+    """
+
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    learning: RewardLearningConfig = field(default_factory=RewardLearningConfig)
+    intrinsic: IntrinsicConfig = field(default_factory=IntrinsicConfig)
+    warm_up_updates: int = 100
+    control: Control = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One online run.
+
+    Attributes:
+        env: environment id, for instance "dmc/walker-walk".
+        agent: name under which the run is reported; the other fields say what it does.
+        preset: name of the table that the numbers come from.
+        seed: of everything that is drawn.
+        steps: environment steps in all.
+        device: where networks and replay live.
+        environment: number and kind of environments.
+        sac: the agent's networks and rates.
+        batch_size: transitions per update.
+        updates_per_step: agent updates per environment step; the papers use 1.
+        seed_steps: first steps, taken with uniformly random actions and without updates.
+        replay_capacity: steps kept; None keeps all of them, as the papers do.
+        replay_rule: which transitions an update sees while the budget lasts; afterwards uniform.
+        preferences: None trains on the environment's true reward.
+        eval_every: environment steps between evaluations.
+        eval_episodes: episodes per evaluation, with deterministic actions.
+        score_evaluations: the score is the mean of this many last evaluations.
+        checkpoint_every: environment steps between checkpoints; each session writes one too.
+        log_every: environment steps between rows of metrics.
+        suite: name of the benchmark suite that the run belongs to, or empty.
+    """
+
+    env: str
+    agent: str = "qpa"
+    preset: str = "cpu"
+    seed: int = 0
+    steps: int = 200_000
+    device: str = "cpu"
+    environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
+    sac: SACConfig = field(default_factory=SACConfig)
+    batch_size: int = 256
+    updates_per_step: float = 1.0
+    seed_steps: int = 1_000
+    replay_capacity: int | None = None
+    replay_rule: ReplayRuleConfig = field(default_factory=ReplayRuleConfig)
+    preferences: PreferenceConfig | None = None
+    eval_every: int = 10_000
+    eval_episodes: int = 10
+    score_evaluations: int = 3
+    checkpoint_every: int = 25_000
+    log_every: int = 1_000
+    suite: str = ""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "steps",
+            "batch_size",
+            "eval_every",
+            "eval_episodes",
+            "score_evaluations",
+            "checkpoint_every",
+            "log_every",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.updates_per_step <= 0:
+            raise ValueError(f"updates_per_step must be positive, got {self.updates_per_step}")
+        if self.seed < 0 or self.seed_steps < 0:
+            raise ValueError(
+                f"seed and seed_steps must not be negative, got {self.seed} and {self.seed_steps}"
+            )
+        if self.replay_capacity is not None and self.replay_capacity < self.batch_size:
+            raise ValueError(
+                f"replay_capacity must hold a batch of {self.batch_size}, "
+                f"got {self.replay_capacity}"
+            )

@@ -1,0 +1,169 @@
+"""The online loop: act, store, ask when it is time, learn."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pbrl.agents.sac import SAC
+from pbrl.intrinsic import IntrinsicReward
+from pbrl.randomness import Generators
+from pbrl.replay import Batch, ReplayBuffer
+from pbrl.replay_rules import ReplayRuleConfig, sample_batch
+from pbrl.training.collector import Collector
+from pbrl.training.config import TrainConfig
+from pbrl.training.preferences import (
+    Metrics,
+    PreferenceReward,
+    TrainingProgress,
+    TrueReward,
+)
+
+PURPOSES = ("agent", "actions", "replay", "queries", "teacher", "reward", "initial")
+
+
+class OnlineLoop:
+    """Online learning from preferences, or from true reward when there are none.
+
+    The loop of PEBBLE (Lee et al. 2021, algorithm 2): random actions, exploration by intrinsic
+    reward, then sessions in which queries are asked, the reward is learned and the replay buffer
+    relabelled, with agent updates at every step. Methods differ by the parts they bring.
+
+    Args:
+        config: the run.
+        collector: the environments and the replay buffer they write to.
+        agent: learns from batches of the replay buffer.
+        source: where rewards come from.
+        intrinsic: reward of the exploration before the first session; not used on true reward.
+        generators: one per purpose, see `PURPOSES`.
+        episode_length: steps of a full episode, which teachers scale their thresholds by.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        *,
+        collector: Collector,
+        agent: SAC,
+        source: PreferenceReward | TrueReward,
+        intrinsic: IntrinsicReward,
+        generators: Generators,
+        episode_length: int,
+    ) -> None:
+        self.config = config
+        self.collector = collector
+        self.agent = agent
+        self.source = source
+        self.intrinsic = intrinsic
+        self.generators = generators
+        self.episode_length = episode_length
+        self.step = 0
+        self.num_updates = 0
+        self.session_metrics: Metrics = {}
+        self.num_sessions = 0
+        self._update_metrics: dict[str, Tensor] = {}
+
+    @property
+    def replay(self) -> ReplayBuffer:
+        """The steps taken so far."""
+        return self.collector.replay
+
+    def advance(self) -> None:
+        """Take one step in every environment and learn as much as that allows."""
+        self.collector.step(self._actions(), self.source.step_rewards)
+        self.step += self.collector.env.num_envs
+        self._ask()
+        if self.step > self.config.seed_steps:
+            due = int((self.step - self.config.seed_steps) * self.config.updates_per_step)
+            while self.num_updates < due:
+                self._update()
+
+    def _actions(self) -> Tensor:
+        observations = self.collector.observations
+        if self.step < self.config.seed_steps:
+            shape = (len(observations), self.agent.action_dim)
+            uniform = torch.rand(
+                shape, generator=self.generators["actions"], device=observations.device
+            )
+            return 2.0 * uniform - 1.0
+        return self.agent.act(observations, deterministic=False)
+
+    def _update(self) -> None:
+        batch = self._batch()
+        self._update_metrics = self.agent.update(batch)
+        self.num_updates += 1
+
+    def _batch(self) -> Batch:
+        uniform = ReplayRuleConfig()
+        rule = self.config.replay_rule if self.source.is_asking else uniform
+        if self.source.is_ready:
+            return sample_batch(
+                self.replay, rule, self.config.batch_size, self.generators["replay"]
+            )
+        batch = self.replay.sample(self.config.batch_size, self.generators["replay"])
+        return replace(
+            batch, rewards=self.intrinsic(batch.observations, self.replay.all_observations())
+        )
+
+    @property
+    def _progress(self) -> TrainingProgress:
+        return TrainingProgress(self.collector.recent_return, self.episode_length)
+
+    def _ask(self) -> None:
+        was_ready = self.source.is_ready
+        metrics = self.source.hold_session(self.step, self.collector.env.num_envs, self._progress)
+        if metrics is None:
+            return
+        self.session_metrics = metrics
+        self.num_sessions += 1
+        if self.source.is_ready and not was_ready:
+            self._switch()
+
+    def _switch(self) -> None:
+        """Leave exploration: a fresh critic, warmed up on the relabelled buffer."""
+        self.agent.reset_critic()
+        assert self.config.preferences is not None
+        for _ in range(self.config.preferences.warm_up_updates):
+            self.agent.update(self.replay.sample(self.config.batch_size, self.generators["replay"]))
+
+    def metrics(self) -> Metrics:
+        """Return what a row of the log says; this waits for the device."""
+        values = {name: float(value) for name, value in self._update_metrics.items()}
+        return values | {
+            "train/return": self.collector.recent_return,
+            "train/updates": float(self.num_updates),
+            "labels/asked": float(self.source.num_asked),
+            "labels/given": float(self.source.num_labelled),
+            **self.session_metrics,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the episodes in progress."""
+        return {
+            "step": self.step,
+            "num_updates": self.num_updates,
+            "num_sessions": self.num_sessions,
+            "session_metrics": dict(self.session_metrics),
+            "agent": self.agent.state_dict(),
+            "source": self.source.state_dict(),
+            "intrinsic": self.intrinsic.state_dict(),
+            "replay": self.replay.state_dict(),
+            "collector": self.collector.state_dict(),
+            "generators": self.generators.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned; open episodes become truncated ones."""
+        self.step = int(state["step"])
+        self.num_updates = int(state["num_updates"])
+        self.num_sessions = int(state["num_sessions"])
+        self.session_metrics = dict(state["session_metrics"])
+        self.agent.load_state_dict(state["agent"])
+        self.intrinsic.load_state_dict(state["intrinsic"])
+        self.replay.load_state_dict(state["replay"])
+        self.replay.close_open_episodes()
+        self.collector.load_state_dict(state["collector"])
+        self.generators.load_state_dict(state["generators"])
+        self.source.load_state_dict(state["source"])
+        self.source.ask_again(self._progress)

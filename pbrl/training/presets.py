@@ -1,0 +1,332 @@
+"""The papers' numbers per task, as data, and sizes for a laptop.
+
+A preset is a complete configuration for one agent on one environment; every field can be changed
+afterwards. "paper" holds the numbers of the method's own code, "ppe" those of the one protocol
+under which Table 1 of PPE (NeurIPS 2025) compared the methods, "cpu" sizes that two cores manage.
+Meta-World's tasks are v2 in the papers and v3 here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pbrl.agents.sac import SACConfig
+from pbrl.crops import CropConfig
+from pbrl.envs import parse_id
+from pbrl.queries.samplers import SamplerConfig, make_sampler
+from pbrl.queries.schedules import ScheduleConfig
+from pbrl.queries.simulated import TeacherConfig
+from pbrl.queries.teachers import make_teacher
+from pbrl.replay_rules import ReplayRuleConfig
+from pbrl.reward_learning import RewardLearningConfig
+from pbrl.rewards import RewardConfig
+from pbrl.training.config import Control, PreferenceConfig, TrainConfig
+
+Preset = Literal["cpu", "paper", "ppe"]
+PRESETS: tuple[Preset, ...] = ("cpu", "paper", "ppe")
+AGENTS = ("sac", "pebble", "qpa")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskNumbers:
+    """One row of a paper's table.
+
+    Attributes:
+        steps: environment steps in all.
+        every: environment steps between feedback sessions.
+        budget: queries in all.
+        per_session: queries per session.
+        learning_rate: of actor and critic.
+        recent: QPA's N, episodes that count as recent.
+        effort: QPA's `reward_update`: on DMC gradient steps per label and minibatch, on
+            Meta-World a cap on passes.
+    """
+
+    steps: int
+    every: int
+    budget: int
+    per_session: int
+    learning_rate: float
+    recent: int = 10
+    effort: int = 2_000
+
+
+def _row(  # noqa: PLR0913  the columns of the tables
+    steps: float,
+    every: int,
+    budget: int,
+    per_session: int,
+    learning_rate: float,
+    recent: int = 10,
+    effort: int = 2_000,
+) -> TaskNumbers:
+    return TaskNumbers(
+        steps=int(steps),
+        every=every,
+        budget=budget,
+        per_session=per_session,
+        learning_rate=learning_rate,
+        recent=recent,
+        effort=effort,
+    )
+
+
+# B-Pref's scripts (Lee et al. 2021); on DMC the smaller of its two budgets.
+PEBBLE_PAPER: Mapping[str, TaskNumbers] = {
+    "dmc/walker-walk": _row(5e5, 20_000, 500, 50, 5e-4),
+    "dmc/quadruped-walk": _row(1e6, 30_000, 1_000, 100, 1e-4),
+    "metaworld/button-press-v3": _row(1e6, 5_000, 10_000, 50, 3e-4),
+    "metaworld/sweep-into-v3": _row(1e6, 5_000, 10_000, 50, 3e-4),
+}
+
+# QPA's run_QPA.sh (Hu et al. 2024).
+QPA_PAPER: Mapping[str, TaskNumbers] = {
+    "dmc/walker-walk": _row(5e5, 20_000, 100, 10, 5e-4),
+    "dmc/cheetah-run": _row(1e6, 20_000, 100, 10, 5e-4),
+    "dmc/walker-run": _row(1e6, 20_000, 250, 10, 5e-4),
+    "dmc/quadruped-walk": _row(1e6, 30_000, 1_000, 100, 1e-4),
+    "dmc/quadruped-run": _row(1e6, 30_000, 1_000, 100, 1e-4),
+    "dmc/humanoid-stand": _row(2e6, 5_000, 10_000, 50, 1e-4),
+    "metaworld/drawer-open-v3": _row(1e6, 5_000, 3_000, 30, 1e-4, 30, 200),
+    "metaworld/door-open-v3": _row(1e6, 5_000, 3_000, 30, 1e-4, 60, 200),
+    "metaworld/door-unlock-v3": _row(1e6, 20_000, 2_000, 100, 1e-4, 30, 200),
+}
+
+# PPE (NeurIPS 2025), Table 10: one protocol for every method.
+PPE: Mapping[str, TaskNumbers] = {
+    "dmc/walker-walk": _row(5e5, 20_000, 100, 10, 5e-4),
+    "dmc/walker-run": _row(1e6, 20_000, 100, 10, 5e-4),
+    "dmc/quadruped-walk": _row(1e6, 30_000, 1_000, 100, 1e-4),
+    "dmc/quadruped-run": _row(1e6, 30_000, 1_000, 100, 1e-4),
+    "dmc/cheetah-run": _row(1e6, 20_000, 100, 10, 5e-4),
+    "dmc/humanoid-stand": _row(2e6, 5_000, 10_000, 50, 1e-4),
+    "metaworld/drawer-open-v3": _row(1e6, 5_000, 4_000, 20, 1e-4, 30, 200),
+    "metaworld/sweep-into-v3": _row(2e6, 5_000, 10_000, 50, 1e-4, 30, 200),
+    "metaworld/hammer-v3": _row(2e6, 5_000, 10_000, 50, 1e-4, 30, 200),
+    "metaworld/door-open-v3": _row(1e6, 5_000, 3_000, 30, 1e-4, 60, 200),
+    "metaworld/door-unlock-v3": _row(1e6, 5_000, 3_000, 30, 1e-4, 30, 200),
+    "metaworld/button-press-v3": _row(1e6, 5_000, 2_000, 25, 1e-4, 30, 200),
+    "metaworld/window-open-v3": _row(5e5, 5_000, 400, 10, 1e-4, 30, 200),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CpuNumbers(TaskNumbers):
+    """A row for a laptop: 2 x 256 networks and batches of 256.
+
+    Attributes:
+        seed_steps: random actions at the start.
+        first_step: environment step of the first session.
+        updates_per_step: agent updates per environment step.
+        segment_length: steps of a segment.
+        eval_every: environment steps between evaluations.
+    """
+
+    seed_steps: int = 1_000
+    first_step: int = 10_000
+    updates_per_step: float = 1.0
+    segment_length: int = 50
+    eval_every: int = 10_000
+
+
+# Sizes found by experiment on two cores; the papers' sizes need days there.
+CPU_SOURCES: Mapping[str, CpuNumbers] = {
+    "dmc": CpuNumbers(
+        steps=200_000,
+        every=8_000,
+        budget=100,
+        per_session=10,
+        learning_rate=5e-4,
+        effort=500,
+        updates_per_step=0.5,
+    ),
+    "metaworld": CpuNumbers(
+        steps=200_000,
+        every=5_000,
+        budget=1_000,
+        per_session=50,
+        learning_rate=3e-4,
+        recent=30,
+        effort=50,
+        updates_per_step=0.5,
+    ),
+    "gym": CpuNumbers(
+        steps=200_000,
+        every=8_000,
+        budget=200,
+        per_session=20,
+        learning_rate=3e-4,
+        effort=500,
+        updates_per_step=0.5,
+    ),
+}
+CPU_TASKS: Mapping[str, CpuNumbers] = {
+    "dmc/cartpole-swingup": replace(
+        CPU_SOURCES["dmc"], steps=50_000, every=3_000, first_step=5_000, eval_every=2_500
+    ),
+    "gym/Pendulum-v1": CpuNumbers(
+        steps=20_000,
+        every=1_000,
+        budget=100,
+        per_session=10,
+        learning_rate=1e-3,
+        effort=500,
+        first_step=2_000,
+        segment_length=25,
+        eval_every=1_000,
+    ),
+}
+_SLOW_LEARNERS = ("dmc/quadruped", "dmc/humanoid")  # learning rate 1e-4 in B-Pref
+
+
+def make_config(
+    env: str,
+    agent: str = "qpa",
+    *,
+    preset: Preset = "cpu",
+    teacher: str | TeacherConfig = "oracle",
+    sampler: str | SamplerConfig | None = None,
+    control: Control = "none",
+    seed: int = 0,
+) -> TrainConfig:
+    """Return the configuration of an agent on an environment.
+
+    Args:
+        env: environment id.
+        agent: "sac" learns from true reward, "pebble" and "qpa" from preferences.
+        preset: see the module.
+        teacher: name of a simulated teacher, or its configuration.
+        sampler: name of a sampler, or its configuration; by default the method's own.
+        control: corrupts the labels.
+        seed: of everything that is drawn.
+
+    Raises:
+        ValueError: if a name is unknown, or the preset has no numbers for the task.
+    """
+    source, _ = parse_id(env)
+    if agent not in AGENTS:
+        raise ValueError(f"unknown agent {agent!r}; there are {', '.join(AGENTS)}")
+    numbers = _numbers(env, source, agent, preset)
+    preferences = None
+    if agent != "sac":
+        preferences = _preferences(agent, source, numbers, teacher, sampler, control)
+    elif control != "none":
+        raise ValueError(f"{control} needs labels, and sac learns from the true reward")
+    config = TrainConfig(
+        env=env,
+        agent=agent,
+        preset=preset,
+        seed=seed,
+        steps=numbers.steps,
+        sac=_sac(agent, source, numbers, preset),
+        batch_size=_batch_size(agent, source, preset),
+        preferences=preferences,
+        replay_rule=ReplayRuleConfig(
+            recent_share=0.5 if agent == "qpa" else 0.0, recent_episodes=numbers.recent
+        ),
+    )
+    if not isinstance(numbers, CpuNumbers):
+        is_metaworld = source == "metaworld"
+        return replace(config, eval_episodes=100 if agent == "qpa" and is_metaworld else 10)
+    return replace(
+        config,
+        seed_steps=numbers.seed_steps,
+        updates_per_step=numbers.updates_per_step,
+        eval_every=numbers.eval_every,
+    )
+
+
+def _numbers(env: str, source: str, agent: str, preset: Preset) -> TaskNumbers:
+    match preset:
+        case "cpu":
+            numbers = CPU_TASKS.get(env, CPU_SOURCES[source])
+            slow = env.startswith(_SLOW_LEARNERS)
+            return replace(numbers, learning_rate=1e-4) if slow else numbers
+        case "paper":
+            table = QPA_PAPER if agent == "qpa" else PEBBLE_PAPER
+        case "ppe":
+            table = PPE
+        case _:
+            raise ValueError(f"unknown preset {preset!r}; there are {', '.join(PRESETS)}")
+    if env not in table:
+        raise ValueError(
+            f"the preset {preset!r} has no numbers for {agent} on {env}, only for "
+            f"{', '.join(table)}; take --preset cpu and set the numbers you want"
+        )
+    return table[env]
+
+
+def _is_small(agent: str, source: str, preset: Preset) -> bool:
+    """B-Pref runs Meta-World with 3 x 256 and batch 512; QPA and PPE use one size for all."""
+    return preset == "paper" and source == "metaworld" and agent != "qpa"
+
+
+def _batch_size(agent: str, source: str, preset: Preset) -> int:
+    if preset == "cpu":
+        return 256
+    return 512 if _is_small(agent, source, preset) else 1_024
+
+
+def _sac(agent: str, source: str, numbers: TaskNumbers, preset: Preset) -> SACConfig:
+    sizes: tuple[int, ...] = (1_024, 1_024)
+    if preset == "cpu":
+        sizes = (256, 256)
+    elif _is_small(agent, source, preset):
+        sizes = (256, 256, 256)
+    return SACConfig(
+        hidden_sizes=sizes,
+        actor_lr=numbers.learning_rate,
+        critic_lr=numbers.learning_rate,
+    )
+
+
+def _preferences(  # noqa: PLR0913  the choices of `make_config`
+    agent: str,
+    source: str,
+    numbers: TaskNumbers,
+    teacher: str | TeacherConfig,
+    sampler: str | SamplerConfig | None,
+    control: Control,
+) -> PreferenceConfig:
+    default = "near-on-policy" if agent == "qpa" else "uniform"
+    chosen = (
+        sampler if isinstance(sampler, SamplerConfig) else make_sampler(sampler or default).config
+    )
+    if agent == "qpa" and sampler is None:
+        chosen = replace(chosen, pool=numbers.recent)
+    first_step = 10_000
+    if isinstance(numbers, CpuNumbers):
+        chosen = replace(chosen, segment_length=numbers.segment_length)
+        first_step = numbers.first_step
+    return PreferenceConfig(
+        schedule=ScheduleConfig(
+            budget=numbers.budget,
+            session_size=numbers.per_session,
+            first_step=first_step,
+            interval=numbers.every,
+            total_steps=numbers.steps,
+        ),
+        sampler=chosen,
+        teacher=make_teacher(teacher).config,
+        reward=RewardConfig(num_members=1 if agent == "qpa" else 3),
+        learning=_learning(agent, source, numbers, chosen.segment_length),
+        control=control,
+    )
+
+
+def _learning(
+    agent: str, source: str, numbers: TaskNumbers, segment_length: int
+) -> RewardLearningConfig:
+    is_metaworld = source == "metaworld"
+    if agent != "qpa":
+        return RewardLearningConfig(passes=10 if is_metaworld else 50)
+    if is_metaworld:  # QPA's code augments on DMC only
+        return RewardLearningConfig(passes=numbers.effort)
+    # Lengths from H - 15 to H - 5 for H = 50, in proportion for other lengths.
+    crops = CropConfig(min_cut=round(0.1 * segment_length), max_cut=round(0.3 * segment_length))
+    return RewardLearningConfig(
+        steps_per_label=float(numbers.effort),
+        target_accuracy=0.98,
+        accuracy_over="session",
+        crops=crops,
+    )
