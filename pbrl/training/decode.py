@@ -3,7 +3,7 @@
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -18,15 +18,24 @@ def decode(kind: type[T], plain: Mapping[str, Any], name: str = "config") -> T:
         name: how to call it in an error.
 
     Raises:
-        ValueError: if a field is unknown or its value has the wrong type, naming it.
+        ValueError: if a field is unknown or lacks, or its value has the wrong type, naming it.
     """
     hints = typing.get_type_hints(kind)
     fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = set(plain) - fields
     if unknown:
         raise ValueError(f"{name} has unknown fields {sorted(unknown)}; it has {sorted(fields)}")
+    missing = [field.name for field in _required(kind) if field.name not in plain]
+    if missing:
+        raise ValueError(f"{name} lacks the field {missing[0]!r}")
     values = {key: _value(hints[key], value, f"{name}.{key}") for key, value in plain.items()}
     return kind(**values)
+
+
+def _required(kind: Any) -> Iterator[dataclasses.Field[Any]]:
+    for field in dataclasses.fields(kind):
+        if field.default is field.default_factory is dataclasses.MISSING:
+            yield field
 
 
 def _value(hint: Any, value: Any, name: str) -> Any:
@@ -51,6 +60,8 @@ def _value(hint: Any, value: Any, name: str) -> Any:
             _value(kind, item, f"{name}[{index}]")
             for index, (kind, item) in enumerate(zip(kinds, value, strict=True))
         )
+    if origin is dict and isinstance(value, Mapping):
+        return {key: _value(arguments[1], item, f"{name}.{key}") for key, item in value.items()}
     return _scalar(hint, value, name)
 
 

@@ -69,8 +69,8 @@ def evaluate(
 
     Raises:
         ValueError: if the number is not positive, the environment does not reset in the step that
-            ends an episode, or its rewards are not finite.
-        RuntimeError: if an episode does not end within 100,000 steps.
+            ends an episode, its rewards are not finite, or an episode does not end within 100,000
+            steps.
     """
     if num_episodes < 1:
         raise ValueError(f"num_episodes must be at least 1, got {num_episodes}")
@@ -117,7 +117,7 @@ class _Tally:
             self._reports_success = True
             self._succeeded |= _array(success).astype(np.bool_)
         if self._lengths.max() > MAX_EPISODE_STEPS:
-            raise RuntimeError(
+            raise ValueError(
                 f"an episode has run for {MAX_EPISODE_STEPS:,} steps without end; give the "
                 "environment a time limit (max_episode_steps)"
             )

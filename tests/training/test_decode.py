@@ -22,6 +22,7 @@ class Outer:
     flag: bool = False
     inner: Inner = field(default_factory=Inner)
     optional: Inner | None = None
+    options: dict[str, int | str] = field(default_factory=dict)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ class Outer:
     [
         Outer(name="x"),
         Outer(name="y", count=3, flag=True, inner=Inner(rate=1.0, sizes=(), mode="b")),
-        Outer(name="z", optional=Inner(bounds=(0.0, 2.0))),
+        Outer(name="z", optional=Inner(bounds=(0.0, 2.0)), options={"a": 1, "b": "c"}),
     ],
 )
 def test_round_trip(value):
@@ -44,6 +45,9 @@ def test_whole_numbers_are_floats_too():
     ("bad", "message"),
     [
         ({"name": "x", "colour": 1}, "unknown fields"),
+        ({}, "config lacks the field 'name'"),
+        ({"name": "x", "options": {"a": 1.5}}, r"config\.options\.a must be int"),
+        ({"name": "x", "options": [1]}, r"config\.options must be dict"),
         ({"name": 3}, r"config\.name must be str"),
         ({"name": "x", "count": "many"}, r"config\.count must be int"),
         ({"name": "x", "flag": 1}, r"config\.flag must be bool"),

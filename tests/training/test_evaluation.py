@@ -110,7 +110,7 @@ def test_bad_input_is_refused(monkeypatch):
     with pytest.raises(ValueError, match="SAME_STEP"):
         evaluate(still, SyncVectorEnv([lambda: Ladder([1])]), num_episodes=1, seed=0)
     monkeypatch.setattr(evaluation, "MAX_EPISODE_STEPS", 10)
-    with pytest.raises(RuntimeError, match="time limit"):
+    with pytest.raises(ValueError, match="time limit"):
         evaluate(still, ladders([50]), num_episodes=1, seed=0)
 
 

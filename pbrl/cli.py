@@ -1,0 +1,85 @@
+"""The command `pbrl`: one verb per word, each a module of `pbrl.commands`."""
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import pbrl
+
+# A verb's module is imported when it is asked for: `pbrl plot` need not wait for a simulator.
+VERBS = {
+    "train": "learn online, from preferences or from true reward",
+    "evaluate": "roll out the policy of a run",
+    "plot": "draw learning curves of runs or records",
+    "benchmark": "run a suite piece by piece and make its table and figures",
+}
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the verb that the first word names and exit with its status.
+
+    What a user can put right (a wrong value, a missing file, a full disk) is one message and status
+    2; with PBRL_TRACEBACK set in the environment it is a traceback.
+    """
+    verb, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if verb in ("-h", "--help"):
+        _write(_usage())
+        return
+    if verb == "--version":
+        _write(f"pbrl {pbrl.__version__}")
+        return
+    if verb not in VERBS:
+        nearest = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        _write(f"pbrl: unknown verb {verb!r}{hint}", 2)
+        _write(_usage(), 2)
+        raise SystemExit(USER_ERROR)
+    run_verb(verb, rest)
+
+
+def run_verb(verb: str, arguments: Sequence[str] | None = None) -> None:
+    """Run one verb and exit with its status; by default on the words after the program's name."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        module = importlib.import_module(f"pbrl.commands.{verb}")
+        status: int | None = module.main(words)
+    except KeyboardInterrupt as stop:
+        _write(str(stop) or "stopped", 2)
+        status = INTERRUPTED
+    except (ValueError, OSError, ImportError) as error:
+        if os.environ.get("PBRL_TRACEBACK"):
+            raise
+        _write(f"pbrl {verb}: {_message(error)}", 2)
+        status = USER_ERROR
+    if status:
+        raise SystemExit(status)
+
+
+def _message(error: Exception) -> str:
+    """Return what went wrong without the number that the system gives it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)
+
+
+def _usage() -> str:
+    width = max(map(len, VERBS))
+    lines = "\n".join(f"  {verb.ljust(width)}  {purpose}" for verb, purpose in VERBS.items())
+    return (
+        "usage: pbrl VERB [OPTIONS]\n\nPreference-based reinforcement learning.\n\n"
+        f"{lines}\n\n`pbrl VERB --help` lists the options of a verb."
+    )
+
+
+def _write(text: str, stream: int = 1) -> None:
+    """Write a line to the standard output (1) or the standard error (2)."""
+    (sys.stdout if stream == 1 else sys.stderr).write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    main()

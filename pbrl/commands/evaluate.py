@@ -1,0 +1,89 @@
+"""`pbrl evaluate`: roll out the policy of a run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from rich.console import Console
+
+from pbrl.randomness import derived_seed
+from pbrl.training.build import EVALUATION_ENV, make_env
+from pbrl.training.config import TrainConfig
+from pbrl.training.evaluation import Evaluation, Policy, evaluate
+from pbrl.training.run import load_policy
+from pbrl.training.tables import markdown
+from pbrl.training.video import record_video
+
+MAX_ENVS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """Roll out the policy of a run and print what its episodes came to.
+
+    Attributes:
+        run: folder of the run; the newest checkpoint counts.
+        episodes: complete episodes to play, with deterministic actions.
+        seed: of the environment; by default one that neither training nor its evaluations used.
+        video: write a video as well, to this file (.mp4 or .gif) or, with `auto`, into the run.
+        video_episodes: episodes in the video.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]
+    episodes: int = 10
+    seed: int | None = None
+    video: Path | None = None
+    video_episodes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1 or self.video_episodes < 1:
+            raise ValueError(
+                "episodes and video_episodes must be at least 1, "
+                f"got {self.episodes} and {self.video_episodes}"
+            )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run `pbrl evaluate` with the words after it."""
+    options = tyro.cli(EvaluateOptions, args=list(arguments), prog="pbrl evaluate")
+    act, config = load_policy(options.run)
+    seed = derived_seed(config.seed, EVALUATION_ENV, 1) if options.seed is None else options.seed
+    env = make_env(config, num_envs=min(options.episodes, MAX_ENVS), key=(EVALUATION_ENV,))
+    outcome = evaluate(act, env, options.episodes, seed=seed)
+    env.close()
+    console = Console()
+    console.print(f"{config.agent} on {config.env}, {options.episodes} episodes, seed {seed}")
+    console.print(evaluation_table(outcome), markup=False)
+    if options.video is not None:
+        path = options.run / "policy.mp4" if str(options.video) == "auto" else options.video
+        written = write_policy_video(act, config, path, options.video_episodes, seed)
+        if written is not None:
+            console.print(f"video: {written}", markup=False)
+
+
+def write_policy_video(
+    act: Policy, config: TrainConfig, path: Path, num_episodes: int, seed: int
+) -> Path | None:
+    """Write a video of a run's policy; None, with a warning, where nothing can be rendered."""
+    # The official packages render; envpool's environments do not.
+    env = make_env(config, num_envs=1, key=(EVALUATION_ENV,), backend="official")
+    try:
+        return record_video(act, env, path, num_episodes=num_episodes, seed=seed)
+    finally:
+        env.close()
+
+
+def evaluation_table(outcome: Evaluation) -> str:
+    """Return a markdown table of what episodes came to, over all of them."""
+    rows = [_row("true return", outcome.returns), _row("length", outcome.lengths)]
+    if outcome.successes is not None:
+        rows.append(["success", f"{outcome.successes.mean():.2f}", "", "", ""])
+    return markdown(["", "mean", "standard deviation", "least", "most"], rows)
+
+
+def _row(name: str, values: np.ndarray) -> list[str]:
+    numbers = (values.mean(), values.std(), values.min(), values.max())
+    return [name, *(f"{number:,.1f}" for number in numbers)]

@@ -1,0 +1,196 @@
+"""Benchmark suites as data: which runs they consist of, and what is recorded of them."""
+
+import difflib
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pbrl.training.decode import decode
+from pbrl.training.plots import ORACLE
+from pbrl.training.result import CONTROLS, Result
+
+Option = bool | int | float | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """An environment of a suite.
+
+    Attributes:
+        env: environment id.
+        options: of `pbrl train` for every run on it, without the leading dashes.
+        label_options: those for agents that ask for labels, which are all but the oracle.
+    """
+
+    env: str
+    options: dict[str, Option] = field(default_factory=dict)
+    label_options: dict[str, Option] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """An agent of a suite.
+
+    Attributes:
+        agent: name of the agent.
+        control: how its labels are spoilt, see `pbrl.training.result.CONTROLS`.
+        options: of `pbrl train` for every run of it.
+    """
+
+    agent: str
+    control: str = "none"
+    options: dict[str, Option] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.control not in CONTROLS:
+            raise ValueError(f"control must be one of {', '.join(CONTROLS)}, got {self.control!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """Every method on every task with every seed.
+
+    Attributes:
+        name: of the suite and of the folder of its records.
+        title: heading of its table.
+        description: a paragraph under the heading.
+        seeds: one run each.
+        tasks: the environments.
+        methods: the agents and controls.
+        options: of `pbrl train` for every run.
+    """
+
+    name: str
+    title: str
+    seeds: tuple[int, ...]
+    tasks: tuple[Task, ...]
+    methods: tuple[Method, ...]
+    description: str = ""
+    options: dict[str, Option] = field(default_factory=dict)
+
+    def runs(self) -> "list[SuiteRun]":
+        """Return the runs, all methods and tasks with the first seed before the next seed."""
+        return list(self._runs())
+
+    def _runs(self) -> "Iterator[SuiteRun]":
+        for seed in self.seeds:
+            for task in self.tasks:
+                for method in self.methods:
+                    label_options = {} if method.agent == ORACLE else task.label_options
+                    yield SuiteRun(
+                        suite=self.name,
+                        env=task.env,
+                        agent=method.agent,
+                        control=method.control,
+                        seed=seed,
+                        options=self.options | task.options | label_options | method.options,
+                    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteRun:
+    """One run of a suite."""
+
+    suite: str
+    env: str
+    agent: str
+    control: str
+    seed: int
+    options: dict[str, Option]
+
+    @property
+    def name(self) -> str:
+        """A name that no other run of the suite has, fit for a file."""
+        control = "" if self.control == "none" else f"_{self.control}"
+        return f"{self.env.replace('/', '-')}_{self.agent}{control}_{self.seed}"
+
+    def words(self, folder: Path, *, resume: bool) -> list[str]:
+        """Return the words after `pbrl` that start or resume the run in `folder`."""
+        words = ["train", self.env, "--agent", self.agent, "--seed", str(self.seed)]
+        words += ["--control", self.control, "--suite", self.suite, "--out", folder.as_posix()]
+        for name, value in self.options.items():
+            words += _flag(name, value)
+        return [*words, "--resume"] if resume else words
+
+
+@dataclass(frozen=True)
+class Records:
+    """The folder of a suite's records, one JSON file per finished run."""
+
+    folder: Path
+
+    def path(self, run: SuiteRun) -> Path:
+        """Return where the record of a run lies."""
+        return self.folder / f"{run.name}.json"
+
+    def has(self, run: SuiteRun) -> bool:
+        """Return whether a run is recorded.
+
+        Raises:
+            ValueError: if it is recorded with other options than the suite now asks for.
+        """
+        if not self.path(run).exists():
+            return False
+        recorded = Result.load(self.path(run)).options
+        if recorded != run.options:
+            raise ValueError(
+                f"{self.path(run)} was recorded with the options {recorded} and the suite now asks "
+                f"for {run.options}; delete the record to run it again, or restore the options"
+            )
+        return True
+
+    def add(self, run: SuiteRun, result: Result) -> Result:
+        """Keep the result of a run, with the options that the suite gave to it."""
+        record = replace(result, suite=run.suite, options=dict(run.options))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        record.save(self.path(run))
+        return record
+
+    def load(self, runs: list[SuiteRun]) -> list[Result]:
+        """Return the records of those runs that have one, methods and tasks as in the suite."""
+        return [Result.load(self.path(run)) for run in runs if self.path(run).exists()]
+
+
+def load_suite(path: Path) -> Suite:
+    """Return the suite in a TOML file; its name is that of the file.
+
+    Raises:
+        ValueError: if the file is not TOML or not a suite, naming the field.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is not a TOML file: {error}") from error
+    missing = [name for name in ("title", "seeds", "tasks", "methods") if not data.get(name)]
+    if missing:
+        raise ValueError(f"{path}: {missing[0]}: expected at least one entry, got nothing")
+    suite = decode(Suite, {"name": path.stem, **data}, str(path))
+    names = [run.name for run in suite.runs()]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{path}: the run {twice} is there twice")
+    return suite
+
+
+def find_suite(name: str, folder: Path) -> Path:
+    """Return the file of a suite, given its name or its path.
+
+    Raises:
+        FileNotFoundError: if there is none, naming those there are.
+    """
+    path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
+    if not path.is_file():
+        known = sorted(file.stem for file in folder.glob("*.toml"))
+        nearest = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else f"; there are {known}"
+        raise FileNotFoundError(f"there is no suite {name!r} in {folder}{hint}")
+    return path
+
+
+def _flag(name: str, value: Option) -> list[str]:
+    """Return an option as words of a command line, the way tyro spells booleans."""
+    if isinstance(value, bool):
+        *groups, last = name.split(".")
+        return [f"--{'.'.join([*groups, last if value else f'no-{last}'])}"]
+    return [f"--{name}", str(value)]

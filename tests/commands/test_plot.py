@@ -1,0 +1,32 @@
+import pytest
+
+from pbrl.commands.plot import load_results, main
+from tests.training.records import make_result
+
+
+def save(path, **changes):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make_result(**changes).save(path)
+
+
+def test_runs_and_records_are_found_each_once(tmp_path):
+    save(tmp_path / "runs" / "a" / "result.json", seed=0)
+    save(tmp_path / "runs" / "b" / "result.json", seed=1)
+    (tmp_path / "runs" / "a" / "config.json").write_text("{}")
+    save(tmp_path / "records" / "x.json", seed=2)
+    paths = [tmp_path / "runs", tmp_path / "records", tmp_path / "runs" / "a"]
+    assert [result.seed for result in load_results(paths)] == [0, 1, 2]
+    assert [result.seed for result in load_results([tmp_path / "records" / "x.json"])] == [2]
+
+
+def test_a_figure_and_a_table(tmp_path, capsys):
+    save(tmp_path / "x.json")
+    out = tmp_path / "figures" / "curves.png"
+    main([str(tmp_path / "x.json"), "--against", "labels", "--out", str(out)])
+    assert out.stat().st_size > 0
+    assert "| dmc/walker-walk | qpa" in capsys.readouterr().out
+
+
+def test_nothing_there_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent holds no"):
+        load_results([tmp_path / "absent"])

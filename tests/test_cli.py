@@ -1,0 +1,95 @@
+import subprocess
+import sys
+import types
+
+import pytest
+
+import pbrl
+from pbrl import cli
+
+
+@pytest.fixture
+def verb(monkeypatch):
+    """Install a verb `plot` that does what the test sets."""
+    module = types.ModuleType("pbrl.commands.plot")
+    monkeypatch.setitem(sys.modules, "pbrl.commands.plot", module)
+    monkeypatch.delenv("PBRL_TRACEBACK", raising=False)
+    return module
+
+
+def raising(error):
+    def main(words):
+        raise error
+
+    return main
+
+
+def test_words_reach_the_verb(verb):
+    seen = []
+    verb.main = seen.extend
+    cli.main(["plot", "a", "--b"])
+    assert seen == ["a", "--b"]
+
+
+def test_the_status_is_that_of_the_verb(verb):
+    verb.main = lambda words: 1
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["plot"])
+    assert stop.value.code == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("seed must not be negative"), "pbrl plot: seed must not be negative\n"),
+        (FileNotFoundError(2, "No such file", "a.json"), "pbrl plot: No such file: a.json\n"),
+        (FileNotFoundError("there is no run"), "pbrl plot: there is no run\n"),
+        (ImportError("needs the extra"), "pbrl plot: needs the extra\n"),
+    ],
+)
+def test_what_a_user_can_put_right_is_one_message_and_status_two(verb, capsys, error, message):
+    verb.main = raising(error)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["plot"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == message
+
+
+def test_the_traceback_is_there_when_asked_for(verb, monkeypatch):
+    monkeypatch.setenv("PBRL_TRACEBACK", "1")
+    verb.main = raising(ValueError("x"))
+    with pytest.raises(ValueError, match="x"):
+        cli.main(["plot"])
+
+
+def test_our_own_faults_are_not_hidden(verb):
+    verb.main = raising(AssertionError("ours"))
+    with pytest.raises(AssertionError):
+        cli.main(["plot"])
+
+
+def test_an_interruption_says_what_is_left(verb, capsys):
+    verb.main = raising(KeyboardInterrupt("stopped at step 7"))
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["plot"])
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "stopped at step 7\n"
+
+
+def test_an_unknown_verb_suggests_the_nearest(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["trian"])
+    assert stop.value.code == 2
+    assert "did you mean train?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["--help"]])
+def test_the_usage_names_every_verb(capsys, words):
+    cli.main(words)
+    usage = capsys.readouterr().out
+    assert all(f"  {verb} " in usage for verb in cli.VERBS)
+
+
+def test_the_module_runs_and_knows_its_version():
+    words = [sys.executable, "-m", "pbrl.cli", "--version"]
+    assert subprocess.check_output(words, text=True) == f"pbrl {pbrl.__version__}\n"

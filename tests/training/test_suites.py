@@ -1,0 +1,111 @@
+import pytest
+
+from pbrl.training.suites import Records, find_suite, load_suite
+from tests.training.records import make_result
+
+SUITE = """
+title = "Two tasks"
+seeds = [0, 1]
+options = { preset = "cpu" }
+
+[[tasks]]
+env = "dmc/walker-walk"
+options = { steps = 1000 }
+label_options = { "preferences.schedule.budget" = 100, "sac.learn" = false, "x.y" = true }
+
+[[tasks]]
+env = "metaworld/door-open-v3"
+
+[[methods]]
+agent = "sac"
+options = { steps = 2000 }
+
+[[methods]]
+agent = "qpa"
+control = "shuffled-labels"
+"""
+
+
+@pytest.fixture
+def suite(tmp_path):
+    path = tmp_path / "two.toml"
+    path.write_text(SUITE)
+    return load_suite(path)
+
+
+def test_every_method_on_every_task_one_seed_after_the_other(suite):
+    assert [run.name for run in suite.runs()] == [
+        "dmc-walker-walk_sac_0",
+        "dmc-walker-walk_qpa_shuffled-labels_0",
+        "metaworld-door-open-v3_sac_0",
+        "metaworld-door-open-v3_qpa_shuffled-labels_0",
+        "dmc-walker-walk_sac_1",
+        "dmc-walker-walk_qpa_shuffled-labels_1",
+        "metaworld-door-open-v3_sac_1",
+        "metaworld-door-open-v3_qpa_shuffled-labels_1",
+    ]
+
+
+def test_the_more_special_option_counts_and_the_oracle_gets_none_about_labels(suite):
+    oracle, shuffled, *_ = suite.runs()
+    assert oracle.options == {"preset": "cpu", "steps": 2000}
+    assert shuffled.options["steps"] == 1000
+    assert shuffled.options["preferences.schedule.budget"] == 100
+
+
+def test_options_become_words(suite, tmp_path):
+    words = suite.runs()[1].words(tmp_path, resume=True)
+    assert words == [
+        "train", "dmc/walker-walk", "--agent", "qpa", "--seed", "0",
+        "--control", "shuffled-labels", "--suite", "two", "--out", tmp_path.as_posix(),
+        "--preset", "cpu", "--steps", "1000", "--preferences.schedule.budget", "100",
+        "--sac.no-learn", "--x.y", "--resume",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("seeds = [0, 1]", ""), "seeds: expected at least one"),
+        (("seeds = [0, 1]", "seeds = [0, 0]"), "dmc-walker-walk_sac_0 is there twice"),
+        (("seeds = [0, 1]", "seeds = [0.5]"), r"seeds\[0\] must be int"),
+        (("title =", "colour = 1\ntitle ="), "unknown fields"),
+        (('env = "dmc/walker-walk"', ""), "lacks the field 'env'"),
+        (('"shuffled-labels"', '"shuffled"'), "control must be one of none"),
+        (("seeds =", "seeds"), "not a TOML file"),
+    ],
+)
+def test_a_file_that_is_no_suite_is_refused_by_name(tmp_path, change, message):
+    path = tmp_path / "bad.toml"
+    path.write_text(SUITE.replace(*change))
+    with pytest.raises(ValueError, match=message):
+        load_suite(path)
+
+
+def test_suites_are_found_by_name_or_path(tmp_path):
+    path = tmp_path / "online-cpu.toml"
+    path.write_text(SUITE)
+    assert find_suite("online-cpu", tmp_path) == path
+    assert find_suite(str(path), tmp_path / "elsewhere") == path
+    with pytest.raises(FileNotFoundError, match="did you mean online-cpu"):
+        find_suite("onlinecpu", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"there are \['online-cpu'\]"):
+        find_suite("zzz", tmp_path)
+
+
+def test_a_record_keeps_the_suite_and_its_options(suite, tmp_path):
+    records, run = Records(tmp_path / "results"), suite.runs()[0]
+    assert not records.has(run)
+    records.add(run, make_result(agent="sac"))
+    assert records.has(run)
+    (record,) = records.load(suite.runs())
+    assert (record.suite, record.options) == ("two", run.options)
+
+
+def test_a_record_of_other_options_is_not_taken_for_this_run(suite, tmp_path):
+    records, run = Records(tmp_path / "results"), suite.runs()[0]
+    make_result(options={"steps": 5}).save(tmp_path / "record.json")
+    records.folder.mkdir()
+    (tmp_path / "record.json").rename(records.path(run))
+    with pytest.raises(ValueError, match=r"recorded with the options \{'steps': 5\}"):
+        records.has(run)
