@@ -1,14 +1,12 @@
 """From a configuration to the parts of an online run."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import torch
 from gymnasium.vector import VectorEnv
 
 from pbrl import envs
 from pbrl.agents.sac import SAC
-from pbrl.feedback import Answers, Queries
 from pbrl.intrinsic import IntrinsicReward
 from pbrl.queries.samplers import QuerySampler
 from pbrl.queries.schedules import FeedbackSchedule
@@ -18,7 +16,7 @@ from pbrl.replay import ReplayBuffer
 from pbrl.reward_learning import RewardLearner
 from pbrl.rewards import RewardEnsemble
 from pbrl.training.collector import Collector
-from pbrl.training.config import Control, PreferenceConfig, TrainConfig
+from pbrl.training.config import PreferenceConfig, TrainConfig
 from pbrl.training.online import PURPOSES, OnlineLoop
 from pbrl.training.preferences import PreferenceReward, TrueReward
 
@@ -65,7 +63,9 @@ def dimensions(env: VectorEnv[Any, Any, Any]) -> tuple[int, int]:
     """Return the sizes of a flat observation and of an action."""
     observation_shape = env.single_observation_space.shape
     action_shape = env.single_action_space.shape
-    if not (observation_shape and action_shape and len(observation_shape) == len(action_shape) == 1):
+    if not (
+        observation_shape and action_shape and len(observation_shape) == len(action_shape) == 1
+    ):
         raise ValueError(
             "the environment must have flat observations and flat continuous actions, got "
             f"{env.single_observation_space} and {env.single_action_space}"
@@ -120,7 +120,8 @@ def build_loop(
             learner=RewardLearner(preferences.learning, ensemble),
             sampler=QuerySampler(preferences.sampler),
             schedule=FeedbackSchedule(schedule),
-            teacher=controlled(teacher, preferences.control),
+            teacher=teacher,
+            control=preferences.control,
             replay=replay,
             generators=generators,
         )
@@ -140,30 +141,3 @@ def _episode_length(env: VectorEnv[Any, Any, Any]) -> int:
     record = getattr(env, "record", None)
     length = getattr(record, "max_episode_steps", None)
     return int(length) if length else 1_000
-
-
-@dataclass(frozen=True)
-class ControlledTeacher:
-    """A teacher whose labels are corrupted on purpose, as a control that must fail.
-
-    Attributes:
-        teacher: gives the labels.
-        control: "flipped-labels" answers the opposite, "shuffled-labels" gives every query of a
-            session the label of another.
-    """
-
-    teacher: Teacher
-    control: Control
-
-    def __call__(self, queries: Queries, generator: torch.Generator) -> Answers:
-        """Return the teacher's answers with corrupted labels."""
-        answers = self.teacher(queries, generator)
-        if self.control == "flipped-labels":
-            return replace(answers, labels=1.0 - answers.labels)
-        order = torch.randperm(len(answers), generator=generator, device=answers.labels.device)
-        return replace(answers, labels=answers.labels[order])
-
-
-def controlled(teacher: Teacher, control: Control) -> Teacher:
-    """Return `teacher`, corrupted as `control` says."""
-    return teacher if control == "none" else ControlledTeacher(teacher, control)

@@ -1,13 +1,13 @@
 """Where an online agent's reward comes from: the environment itself, or preferences."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pbrl.feedback import FeedbackStore, Queries
+from pbrl.feedback import Answers, FeedbackStore, Queries
 from pbrl.queries.samplers import Sampler
 from pbrl.queries.schedules import FeedbackSchedule
 from pbrl.queries.teachers import StatefulTeacher, Teacher
@@ -15,6 +15,7 @@ from pbrl.randomness import Generators
 from pbrl.replay import ReplayBuffer
 from pbrl.reward_learning import RewardLearner
 from pbrl.segments import Segments
+from pbrl.training.config import Control
 
 Metrics = dict[str, float]
 
@@ -128,6 +129,7 @@ class PreferenceReward:
         teacher: answers, now or later.
         replay: where the segments come from and the rewards go.
         generators: with the purposes "queries", "teacher" and "reward".
+        control: corrupts every answer, see `corrupted`.
     """
 
     def __init__(
@@ -139,7 +141,9 @@ class PreferenceReward:
         teacher: Teacher,
         replay: ReplayBuffer,
         generators: Generators,
+        control: Control = "none",
     ) -> None:
+        self.control = control
         self.learner = learner
         self.sampler = sampler
         self.schedule = schedule
@@ -201,7 +205,9 @@ class PreferenceReward:
         index = self.feedback.index(ids)
         segments = self.replay.gather(index)
         queries = Queries(ids, index, segments, progress.recent_return, progress.episode_length)
-        self.feedback.answer(self.teacher(queries, self.generators["teacher"]))
+        generator = self.generators["teacher"]
+        answers = self.teacher(queries, generator)
+        self.feedback.answer(corrupted(answers, self.control, generator))
         return segments
 
     def _learn(self) -> Metrics:
@@ -246,3 +252,22 @@ class PreferenceReward:
         self.learner.load_state_dict(state["learner"])
         if isinstance(self.teacher, StatefulTeacher):
             self.teacher.load_state_dict(state["teacher"])
+
+
+def corrupted(answers: Answers, control: Control, generator: torch.Generator) -> Answers:
+    """Return answers spoilt on purpose: what learns from them all the same needs no labels.
+
+    Args:
+        answers: of one session.
+        control: "flipped-labels" turns every label round, "shuffled-labels" gives every query of
+            the session the label of another, "none" leaves them.
+        generator: source of randomness.
+    """
+    match control:
+        case "none":
+            return answers
+        case "flipped-labels":
+            return replace(answers, labels=1.0 - answers.labels)
+        case "shuffled-labels":
+            order = torch.randperm(len(answers), generator=generator, device=generator.device)
+            return replace(answers, labels=answers.labels[order.to(answers.labels.device)])

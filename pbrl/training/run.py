@@ -1,6 +1,7 @@
 """A run: the loop with evaluations, logs, checkpoints and a result."""
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ from pbrl.training.result import Point, Result, final_score
 from pbrl.training.run_folder import RunFolder, read_config
 
 
-class Interrupted(Exception):  # noqa: N818  not an error: somebody asked for it
+class Interrupted(KeyboardInterrupt):
     """The run was stopped from outside; its checkpoint is written."""
 
 
@@ -61,7 +62,6 @@ def train(
         ValueError: if the configuration, the teacher or the folder does not fit.
         OSError: if the folder cannot be written.
     """
-    torch.set_num_threads(max(1, torch.get_num_threads()))
     with RunFolder(folder, config, resume=resume) as run_folder:
         run = _Run(config, run_folder, teacher=teacher, env=env)
         with (
@@ -265,6 +265,9 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.append(number)
 
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # only the main thread hears signals
+        return
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: bool(asked)

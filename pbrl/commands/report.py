@@ -1,0 +1,44 @@
+"""What a finished run shows: a table, a learning curve and, on demand, a video."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from pbrl.commands.evaluate import write_policy_video
+from pbrl.randomness import derived_seed
+from pbrl.training.build import EVALUATION_ENV
+from pbrl.training.plots import learning_curves, save_figure
+from pbrl.training.result import Result
+from pbrl.training.run import load_policy
+from pbrl.training.tables import run_table
+
+CURVES = "curves.png"
+VIDEO = "policy.mp4"
+
+
+def report_run(
+    folder: Path, result: Result, *, video: bool, oracle_score: float | None = None
+) -> None:
+    """Print the table of a run and write its figure and, if asked for, a video into its folder.
+
+    Args:
+        folder: of the run.
+        result: what it came to.
+        video: write one of the learned policy; without a graphics library that is a warning.
+        oracle_score: of the same agent on true reward, shown for comparison.
+    """
+    console = Console()
+    result = replace(result, oracle_score=oracle_score)
+    console.print(run_table(result), markup=False, soft_wrap=True)
+    figure = learning_curves([result], np.random.default_rng(0))
+    save_figure(figure, folder / CURVES)
+    console.print(f"learning curve: {folder / CURVES}", markup=False, soft_wrap=True)
+    if video:
+        act, config = load_policy(folder)
+        seed = derived_seed(config.seed, EVALUATION_ENV)
+        written = write_policy_video(act, config, folder / VIDEO, 1, seed)
+        if written is not None:
+            console.print(f"video of the policy: {written}", markup=False, soft_wrap=True)
+    console.print(f"everything else: {folder}", markup=False, soft_wrap=True)
