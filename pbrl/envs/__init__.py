@@ -2,6 +2,7 @@
 
 from pbrl.envs.checks import EnvironmentFault, final_observations
 from pbrl.envs.record import EnvRecord
+from pbrl.envs.recording import RecordSegments
 from pbrl.envs.registry import list_ids, make, parse_id
 from pbrl.envs.rendering import RenderingUnavailable
 from pbrl.envs.tensors import TensorVectorEnv
@@ -10,6 +11,7 @@ from pbrl.envs.vector import SerialVectorEnv
 __all__ = [
     "EnvRecord",
     "EnvironmentFault",
+    "RecordSegments",
     "RenderingUnavailable",
     "SerialVectorEnv",
     "TensorVectorEnv",

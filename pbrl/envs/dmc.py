@@ -184,4 +184,5 @@ class DMCLane:
 
 
 def _flat(observation: dict[str, Any]) -> Float64[np.ndarray, " obs"]:
-    return np.concatenate([np.ravel(value) for value in observation.values()])
+    parts = observation.values()
+    return np.concatenate([part if part.ndim == 1 else part.ravel() for part in parts])

@@ -45,7 +45,12 @@ def has_task(task: str) -> bool:
     """Say whether an id is registered; for `module:id` the module is imported first."""
     module, colon, name = task.rpartition(":")
     if colon:
-        importlib.import_module(module)
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name == module:
+                return False
+            raise
     return name in gymnasium.registry
 
 

@@ -124,8 +124,6 @@ class MetaWorldLane:
         """Go to a state of `get_state`."""
         write_attributes(self.env, state)
         write_physics(self.env.model, self.env.data, state)
-        for site in self.env._target_site_config:
-            self.env._set_pos_site(*site)
 
     def close(self) -> None:
         """Release the simulation."""

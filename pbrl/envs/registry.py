@@ -5,7 +5,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium
 import torch
@@ -15,7 +15,6 @@ from pbrl.envs.record import EnvRecord, installed_versions
 from pbrl.envs.tensors import TensorVectorEnv
 from pbrl.envs.vector import Lane, SerialVectorEnv, lane_seeds
 
-Backend = Literal["auto", "official", "envpool"]
 EnvConstructor = Callable[[], gymnasium.Env[Any, Any]]
 
 SOURCES = {"gym": "pbrl.envs.gym", "dmc": "pbrl.envs.dmc", "metaworld": "pbrl.envs.metaworld"}
@@ -28,7 +27,7 @@ def make(
     *,
     seed: int | Sequence[int] = 0,
     device: torch.device | str | None = None,
-    backend: Backend = "auto",
+    backend: str = "auto",
     frame_size: tuple[int, int] = (240, 320),
     **options: Any,
 ) -> VectorEnv[Any, Any, Any]:
@@ -60,6 +59,8 @@ def make(
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
+    if isinstance(env_id, str):
+        parse_id(env_id)
     env: VectorEnv[Any, Any, Any]
     if isinstance(env_id, str) and _choose_envpool(env_id, backend, options):
         module = importlib.import_module("pbrl.envs.envpool")
@@ -88,7 +89,7 @@ def _load(source: str) -> ModuleType:
     return importlib.import_module(SOURCES[source])
 
 
-def _choose_envpool(env_id: str, backend: Backend, options: dict[str, Any]) -> bool:
+def _choose_envpool(env_id: str, backend: str, options: dict[str, Any]) -> bool:
     """Say whether envpool runs this environment."""
     if backend == "official":
         return False

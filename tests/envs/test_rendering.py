@@ -1,0 +1,220 @@
+import os
+import subprocess
+import sys
+
+import gymnasium
+import mujoco
+import numpy as np
+import pytest
+
+from pbrl import envs
+from pbrl.envs import rendering
+from pbrl.envs.vector import resized
+
+# Green ground, one red ball on the left and one blue on the right, seen from the front.
+WORLD = """
+<mujoco>
+  <visual><headlight ambient="1 1 1" diffuse="0 0 0" specular="0 0 0"/></visual>
+  <worldbody>
+    <geom type="plane" size="50 50 1" rgba="0 1 0 1"/>
+    <geom type="sphere" size=".5" pos="-1 0 1" rgba="1 0 0 1"/>
+    <geom type="sphere" size=".5" pos="1 0 1" rgba="0 0 1 1"/>
+    <camera name="upright" pos="0 -6 1" xyaxes="1 0 0 0 0 1"/>
+    <camera name="hanging" pos="0 -6 1" xyaxes="-1 0 0 0 0 -1"/>
+  </worldbody>
+</mujoco>
+"""
+RED, GREEN, BLUE = 0, 1, 2
+
+
+def make(env_id, num_envs=1, **options):
+    return envs.make(env_id, num_envs, backend="official", frame_size=(60, 80), **options)
+
+
+@pytest.fixture(scope="module")
+def world():
+    model = mujoco.MjModel.from_xml_string(WORLD)
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    return model, data
+
+
+@pytest.mark.parametrize("camera", ["upright", "hanging"])
+def test_ground_is_below_and_left_is_left(world, camera):
+    renderer = rendering.Renderer(60, 80)
+    frame = renderer.draw(rendering.Scene(*world, rendering.find_camera(world[0], camera)))
+    renderer.close()
+    assert frame.shape == (60, 80, 3)
+    assert frame.dtype == np.uint8
+    assert (frame[50:, :, GREEN] > 200).all()
+    assert (frame[:10, :, GREEN] < 50).all()
+    left, right = frame[:, :40].astype(int), frame[:, 40:].astype(int)
+    assert (left[..., RED] - left[..., GREEN] > 200).any()
+    assert not (left[..., BLUE] - left[..., GREEN] > 200).any()
+    assert (right[..., BLUE] - right[..., GREEN] > 200).any()
+
+
+def test_the_floor_of_a_task_is_darker_than_its_robot_and_below_the_sky():
+    env = make("gym/HalfCheetah-v5")
+    env.reset()
+    (frame,) = env.render()
+    floor, sky = frame[-10:].astype(int), frame[:10].astype(int)
+    assert floor.std() > 3 * sky.std()  # a chequered floor under a smooth sky
+
+
+def test_frames_show_the_present_state_and_every_environment_its_own():
+    env = make("dmc/cartpole-swingup", 2)
+    env.reset()
+    before = env.render()
+    assert before.shape == (2, 60, 80, 3)
+    assert not np.array_equal(before[0], before[1])
+    state = env.get_state(0)
+    for _ in range(20):
+        env.step(np.ones((2, 1)))
+    after = env.render()
+    assert not np.array_equal(after[0], before[0])
+    env.set_state(1, state)
+    np.testing.assert_array_equal(env.render()[1], before[0])
+
+
+def test_two_environments_drawing_in_turn_do_not_disturb_each_other():
+    first, second = make("dmc/walker-walk"), make("metaworld/reach-v3")
+    first.reset()
+    second.reset()
+    alone = first.render(), second.render()
+    for _ in range(2):
+        np.testing.assert_array_equal(first.render(), alone[0])
+        np.testing.assert_array_equal(second.render(), alone[1])
+    first.close()
+    np.testing.assert_array_equal(second.render(), alone[1])
+
+
+def test_drawing_does_not_change_the_steps():
+    drawn, plain = make("dmc/walker-walk"), make("dmc/walker-walk")
+    drawn.reset()
+    plain.reset()
+    actions = np.random.default_rng(0).uniform(-1, 1, (10, 1, 6))
+    for action in actions:
+        drawn.render()
+        for one, other in zip(drawn.step(action)[:4], plain.step(action)[:4], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_cameras_are_chosen_by_name_or_number():
+    frames = []
+    for camera in ("corner", "topview", 0):
+        env = make("metaworld/reach-v3", camera=camera)
+        env.reset()
+        frames.append(env.render())
+    assert not np.array_equal(frames[0], frames[1])
+    np.testing.assert_array_equal(frames[1], frames[2])  # topview is camera 0
+    with pytest.raises(ValueError, match=r"no camera 'side'; there are .*topview"):
+        make("metaworld/reach-v3", camera="side")
+    with pytest.raises(ValueError, match="has no cameras"):
+        make("gym/Pendulum-v1", camera="side")
+
+
+class Painted(gymnasium.Env):
+    """Draws itself: the upper half white."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,))
+    action_space = gymnasium.spaces.Box(-1, 1, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(1), {}
+
+    def render(self):
+        if self.render_mode is None:
+            return None
+        frame = np.zeros((30, 20, 3), np.uint8)
+        frame[:15] = 255
+        return frame
+
+
+def test_an_environment_that_draws_itself_is_brought_to_the_size_of_the_frames():
+    env = envs.make(Painted, 2, frame_size=(60, 80))
+    env.lanes[0].env.render_mode = env.lanes[1].env.render_mode = "rgb_array"
+    frames = env.render()
+    assert frames.shape == (2, 60, 80, 3)
+    assert (frames[:, :30] == 255).all()
+    assert (frames[:, 30:] == 0).all()
+    assert resized(frames[0], 30, 20)[:15].min() == 255
+
+
+def test_an_environment_without_frames_says_what_to_do():
+    with pytest.raises(envs.RenderingUnavailable, match="render_mode='rgb_array'"):
+        envs.make(Painted).render()
+
+
+@pytest.fixture
+def _forgotten_choice(monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    rendering.gl_module.cache_clear()
+    yield
+    rendering.gl_module.cache_clear()
+
+
+@pytest.mark.usefixtures("_forgotten_choice")
+def test_a_missing_library_is_named_and_steps_go_on(monkeypatch):
+    monkeypatch.setattr(rendering, "probe", lambda name: f"lib{name} not found")
+    env = make("dmc/walker-walk")
+    env.reset()
+    with pytest.raises(envs.RenderingUnavailable) as caught:
+        env.render()
+    for part in ("libosmesa6", "libegl1", "libegl not found", "Training without video goes on"):
+        assert part in str(caught.value)
+    env.step(np.zeros((1, 6)))
+
+
+@pytest.mark.usefixtures("_forgotten_choice")
+@pytest.mark.parametrize(
+    ("display", "working", "chosen"),
+    [
+        (None, {"egl", "osmesa"}, "mujoco.egl"),
+        (None, {"osmesa", "glfw"}, "mujoco.osmesa"),
+        (":0", {"glfw"}, "mujoco.glfw"),
+    ],
+)
+def test_the_first_library_that_works_is_chosen(monkeypatch, display, working, chosen):
+    if display is not None:
+        monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.setattr(rendering, "probe", lambda name: None if name in working else "no")
+    assert rendering.gl_module() == chosen
+
+
+@pytest.mark.usefixtures("_forgotten_choice")
+def test_mujoco_gl_decides_where_it_is_set(monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    tried = []
+    monkeypatch.setattr(rendering, "probe", lambda name: tried.append(name))
+    assert rendering.gl_module() == "mujoco.osmesa"
+    assert tried == ["osmesa"]
+
+
+def test_a_probe_says_why_a_platform_does_not_work():
+    assert "No module named" in rendering.probe("no_such_platform")
+
+
+def test_a_program_that_never_draws_never_loads_opengl():
+    program = (
+        "import sys; from pbrl import envs;"
+        "env = envs.make('gym/Hopper-v5', backend='official'); env.reset();"
+        "env.step(env.action_space.sample());"
+        "sys.exit('OpenGL' in sys.modules)"
+    )
+    environment = {**os.environ, "MUJOCO_GL": ""}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, check=False)
+    assert done.returncode == 0
+
+
+def test_a_program_that_draws_ends_quietly():
+    program = (
+        "from pbrl import envs;"
+        "env = envs.make('gym/Hopper-v5', backend='official'); env.reset(); env.render()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
