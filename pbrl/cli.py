@@ -4,6 +4,7 @@ import difflib
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 import pbrl
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run_verb(verb: str, arguments: Sequence[str] | None = None) -> None:
     """Run one verb and exit with its status; by default on the words after the program's name."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.formatwarning = _format_warning
     try:
         module = importlib.import_module(f"pbrl.commands.{verb}")
         status: int | None = module.main(words)
@@ -58,6 +60,18 @@ def run_verb(verb: str, arguments: Sequence[str] | None = None) -> None:
         status = USER_ERROR
     if status:
         raise SystemExit(status)
+
+
+def _format_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """Return a warning without the line of source that gave it."""
+    del filename, lineno, line
+    return f"{category.__name__}: {message}\n"
 
 
 def _message(error: Exception) -> str:

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import types
+import warnings
 
 import pytest
 
@@ -14,6 +15,7 @@ def verb(monkeypatch):
     module = types.ModuleType("pbrl.commands.plot")
     monkeypatch.setitem(sys.modules, "pbrl.commands.plot", module)
     monkeypatch.delenv("PBRL_TRACEBACK", raising=False)
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # restored at the end
     return module
 
 
@@ -93,3 +95,14 @@ def test_the_usage_names_every_verb(capsys, words):
 def test_the_module_runs_and_knows_its_version():
     words = [sys.executable, "-m", "pbrl.cli", "--version"]
     assert subprocess.check_output(words, text=True) == f"pbrl {pbrl.__version__}\n"
+
+
+def test_a_warning_is_one_line(verb, capsys):
+    verb.main = lambda words: warnings.warn("no video: install x", RuntimeWarning, stacklevel=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda *details: sys.stderr.write(
+            warnings.formatwarning(*details[:4])
+        )
+        cli.main(["plot"])
+    assert capsys.readouterr().err == "RuntimeWarning: no video: install x\n"

@@ -81,7 +81,12 @@ class BenchmarkOptions:
 
 def main(arguments: Sequence[str]) -> int:
     """Run `pbrl benchmark` with the words after it; 1 if a run failed."""
-    options = tyro.cli(BenchmarkOptions, args=list(arguments), prog="pbrl benchmark")
+    options = tyro.cli(
+        BenchmarkOptions,
+        args=list(arguments),
+        prog="pbrl benchmark",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
     suite = load_suite(find_suite(options.suite, options.root / "benchmarks" / "suites"))
     records = Records(options.root / "benchmarks" / "results" / suite.name)
     console = Console()

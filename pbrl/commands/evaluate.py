@@ -48,7 +48,12 @@ class EvaluateOptions:
 
 def main(arguments: Sequence[str]) -> None:
     """Run `pbrl evaluate` with the words after it."""
-    options = tyro.cli(EvaluateOptions, args=list(arguments), prog="pbrl evaluate")
+    options = tyro.cli(
+        EvaluateOptions,
+        args=list(arguments),
+        prog="pbrl evaluate",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
     act, config = load_policy(options.run)
     seed = derived_seed(config.seed, EVALUATION_ENV, 1) if options.seed is None else options.seed
     env = make_env(config, num_envs=min(options.episodes, MAX_ENVS), key=(EVALUATION_ENV,))

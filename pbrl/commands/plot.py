@@ -33,7 +33,12 @@ class PlotOptions:
 
 def main(arguments: Sequence[str]) -> None:
     """Run `pbrl plot` with the words after it."""
-    options = tyro.cli(PlotOptions, args=list(arguments), prog="pbrl plot")
+    options = tyro.cli(
+        PlotOptions,
+        args=list(arguments),
+        prog="pbrl plot",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
     results = load_results(options.records)
     figure = learning_curves(
         results, np.random.default_rng(0), against=options.against, statistic=options.statistic

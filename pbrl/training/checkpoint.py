@@ -80,6 +80,8 @@ def save_checkpoint(
         temporary.mkdir()
         save_file(tensors, temporary / _TENSORS)
         (temporary / _TREE).write_text(json.dumps(record), encoding="utf-8")
+        # The library keeps its file to its owner; others may read a run as far as the rest of it.
+        (temporary / _TENSORS).chmod((temporary / _TREE).stat().st_mode)
         sums = (f"{_sha256(temporary / name)}  {name}\n" for name in (_TENSORS, _TREE))
         (temporary / _SUMS).write_text("".join(sums), encoding="utf-8")
         for name in (_TENSORS, _TREE, _SUMS, "."):

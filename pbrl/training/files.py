@@ -4,11 +4,13 @@ import dataclasses
 import enum
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 _MISSING = "(nothing)"
+_INNERMOST_LIST = re.compile(r"\[\n\s+([^][{}]*?)\n\s+\]")
 
 
 def plain(value: Any) -> Any:
@@ -48,7 +50,10 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value`, made plain, as indented JSON, whole or not at all."""
-    write_text(path, json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False)
+    # A point of a curve takes one line; line breaks inside strings are escaped and stay.
+    text = _INNERMOST_LIST.sub(lambda match: re.sub(r"\n\s+", " ", match[1]).join("[]"), text)
+    write_text(path, text + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -87,7 +87,7 @@ class Progress:
 
     def note(self, message: str) -> None:
         """Print a line above the bar."""
-        self._console.print(message, highlight=False)
+        self._console.print(message, highlight=False, markup=False, soft_wrap=True)
 
     def line(self) -> str:
         """Return the state of the run in one line."""

@@ -37,6 +37,13 @@ def test_differences_name_each_field():
     assert differences(stored, present) == ["b.c: [1, 2] -> [1, 3]", 'e: (nothing) -> "new"']
 
 
+def test_innermost_lists_take_one_line(tmp_path):
+    value = {"curve": [[1, 2.5, None], [2, -3.0, "a [\n b"]], "empty": [], "objects": [{"a": [1]}]}
+    write_json(tmp_path / "file.json", value)
+    assert read_json(tmp_path / "file.json") == value
+    assert "    [1, 2.5, null],\n" in (tmp_path / "file.json").read_text()
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "file.json"
     write_json(path, {"a": 1})
