@@ -1,21 +1,24 @@
 """Feedback: the append-only record of what was asked and what was answered."""
 
-import json
-import os
 import time
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pbrl.feedback_file import (
+    INDEX_LIMIT,
+    check_labels,
+    check_range,
+    check_state,
+    read_record,
+    write_record,
+)
 from pbrl.segments import SegmentIndex, Segments
 
-FORMAT_VERSION = 1
 TIE = 0.5
 
 
@@ -88,6 +91,12 @@ class LabelledQueries:
         return len(self.labels)
 
 
+@dataclass(frozen=True)
+class _Latest:
+    labelled: LabelledQueries
+    num_skipped: int
+
+
 class FeedbackStore:
     """Append-only record of queries and answers.
 
@@ -108,7 +117,8 @@ class FeedbackStore:
         self._weights = torch.zeros(0, device=device)
         self._times = torch.zeros(0, dtype=torch.float64)
         self._annotator = torch.zeros(0, dtype=torch.int64, device=device)
-        self._names: list[str] = []
+        self._names: dict[str, int] = {}  # place of each annotator's name
+        self._latest: _Latest | None = None  # found when asked for, until the next answer
 
     @property
     def num_asked(self) -> int:
@@ -118,17 +128,17 @@ class FeedbackStore:
     @property
     def num_labelled(self) -> int:
         """Answers that carry a label, ties included, repeated ones once."""
-        return len(self.labelled())
+        return len(self._counting().labelled)
 
     @property
     def num_skipped(self) -> int:
         """Answers that refused the query."""
-        return int(self._labels[self._latest()].isnan().sum())
+        return self._counting().num_skipped
 
     @property
     def num_ties(self) -> int:
         """Answers that found both segments equal."""
-        return int((self._labels[self._latest()] == TIE).sum())
+        return int((self._counting().labelled.labels == TIE).sum())
 
     @property
     def annotators(self) -> tuple[str, ...]:
@@ -142,7 +152,12 @@ class FeedbackStore:
         return waiting.nonzero()[:, 0]
 
     def index(self, ids: Int[Tensor, " query"]) -> SegmentIndex:
-        """Return where the two segments of these queries lie, `[query, 2]`."""
+        """Return where the two segments of these queries lie, `[query, 2]`.
+
+        Raises:
+            ValueError: if a query was never asked.
+        """
+        check_range("ids", ids, self.num_asked)
         return self._index[ids]
 
     def ask(self, index: SegmentIndex, step: int) -> Int[Tensor, " query"]:
@@ -153,10 +168,12 @@ class FeedbackStore:
             step: environment step at which they are asked.
 
         Raises:
-            ValueError: if the index is not one of pairs.
+            ValueError: if the index is not one of pairs, or cannot be one of a replay buffer.
         """
         if index.episode.ndim != 2 or index.shape[1] != 2:  # noqa: PLR2004  a pair
             raise ValueError(f"a query is a pair: expected an index [query, 2], got {index.shape}")
+        for name in ("episode", "start", "length"):
+            check_range(name, getattr(index, name), INDEX_LIMIT)
         ids = torch.arange(self.num_asked, self.num_asked + len(index), device=self._device)
         self._index = SegmentIndex.cat([self._index, index.to(self._device)])
         self._asked_at = torch.cat([self._asked_at, torch.full_like(ids, step)])
@@ -169,33 +186,41 @@ class FeedbackStore:
             ValueError: if a label, weight or query id is impossible; nothing is recorded then.
         """
         check_answers(answers, self.num_asked)
-        new_names = dict.fromkeys(answers.annotators)
-        self._names += [name for name in new_names if name not in self._names]
-        who = torch.tensor([self._names.index(name) for name in answers.annotators])
+        for name in answers.annotators:
+            self._names.setdefault(name, len(self._names))
+        who = torch.tensor([self._names[name] for name in answers.annotators], dtype=torch.int64)
         move = self._device
-        self._answered = torch.cat([self._answered, answers.ids.to(move)])
-        self._labels = torch.cat([self._labels, answers.labels.to(move)])
-        self._weights = torch.cat([self._weights, answers.weights.to(move)])
-        self._annotator = torch.cat([self._annotator, who.to(move, torch.int64)])
+        self._answered = torch.cat([self._answered, answers.ids.to(move, torch.int64)])
+        self._labels = torch.cat([self._labels, answers.labels.to(move, torch.float32)])
+        self._weights = torch.cat([self._weights, answers.weights.to(move, torch.float32)])
+        self._annotator = torch.cat([self._annotator, who.to(move)])
         now = torch.full((len(answers),), time.time(), dtype=torch.float64)
         self._times = torch.cat([self._times, now])
-
-    def _latest(self) -> Tensor:
-        """Rows of the answers that count: of one annotator and query the last one."""
-        key = self._answered * max(1, len(self._names)) + self._annotator
-        _, group = torch.unique(key, return_inverse=True)
-        rows = torch.arange(len(key), device=self._device)
-        last = torch.zeros(int(group.max()) + 1 if len(key) else 0, dtype=torch.int64)
-        last = last.to(self._device).scatter_reduce(0, group, rows, "amax", include_self=False)
-        return last.sort().values
+        self._latest = None
 
     def labelled(self) -> LabelledQueries:
-        """Return every answer that carries a label, in the order given."""
-        rows = self._latest()
-        rows = rows[~self._labels[rows].isnan()]
-        return LabelledQueries(
-            self._index[self._answered[rows]], self._labels[rows], self._weights[rows]
-        )
+        """Return every answer that carries a label, in the order given.
+
+        The same tensors are returned until the next answer: do not write into them.
+        """
+        return self._counting().labelled
+
+    def _counting(self) -> "_Latest":
+        """Find the answers that count: of one annotator and query the last one."""
+        if self._latest is None:
+            key = self._answered * max(1, len(self._names)) + self._annotator
+            order = torch.argsort(key, stable=True)  # equal keys stay in the order given
+            key = key[order]
+            is_last = torch.ones_like(key, dtype=torch.bool)
+            is_last[:-1] = key[:-1] != key[1:]
+            rows = order[is_last].sort().values
+            is_skip = self._labels[rows].isnan()
+            rows = rows[~is_skip]
+            labelled = LabelledQueries(
+                self._index[self._answered[rows]], self._labels[rows], self._weights[rows]
+            )
+            self._latest = _Latest(labelled, int(is_skip.sum()))
+        return self._latest
 
     def state_dict(self) -> dict[str, Any]:
         """Return the whole record as tensors and names."""
@@ -211,7 +236,12 @@ class FeedbackStore:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore what `state_dict` returned.
+
+        Raises:
+            ValueError: if the state does not hold together; nothing is restored then.
+        """
+        check_state(state)
         move = self._device
         self._index = SegmentIndex(*state["index"].to(move).unbind())
         self._asked_at = state["asked_at"].to(move)
@@ -220,20 +250,12 @@ class FeedbackStore:
         self._weights = state["weights"].to(move)
         self._times = state["times"].cpu()
         self._annotator = state["annotator"].to(move)
-        self._names = list(state["names"])
+        self._names = {name: place for place, name in enumerate(state["names"])}
+        self._latest = None
 
     def save(self, path: Path | str) -> None:
         """Write the record to an `.npz` file, atomically and without pickle."""
-        path = Path(path)
-        state = self.state_dict()
-        arrays = {name: value.cpu().numpy() for name, value in state.items() if name != "names"}
-        header = json.dumps({"format": FORMAT_VERSION, "annotators": state["names"]})
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as file:
-            np.savez_compressed(file, header=np.array(header), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_record(Path(path), self.state_dict())
 
     @classmethod
     def load(cls, path: Path | str, device: torch.device | str = "cpu") -> "FeedbackStore":
@@ -241,23 +263,10 @@ class FeedbackStore:
 
         Raises:
             ValueError: if the file is not such a record, naming the key that does not fit.
+            OSError: if the file cannot be read at all.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            header = json.loads(str(arrays.pop("header")))
-            if header["format"] != FORMAT_VERSION:
-                raise ValueError(
-                    f"format {header['format']} was found, this version reads {FORMAT_VERSION}"
-                )
-            store = cls(device)
-            expected = set(store.state_dict()) - {"names"}
-            if set(arrays) != expected:
-                raise ValueError(f"expected the keys {sorted(expected)}, found {sorted(arrays)}")
-            state = {name: torch.from_numpy(value) for name, value in arrays.items()}
-            store.load_state_dict(state | {"names": header["annotators"]})
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path} is not a feedback record: {error}") from error
+        store = cls(device)
+        store.load_state_dict(read_record(Path(path)))
         return store
 
 
@@ -275,18 +284,16 @@ def check_answers(answers: Answers, num_asked: int) -> None:
     ):
         if len(value) != count:
             raise ValueError(f"a teacher answered {count} queries with {len(value)} {name}")
-    if count and not bool(((answers.ids >= 0) & (answers.ids < num_asked)).all()):
-        raise ValueError(
-            f"a teacher answered queries {int(answers.ids.min())} to {int(answers.ids.max())}, "
-            f"but only {num_asked} were asked"
-        )
-    labels = answers.labels
-    outside = ~labels.isnan() & ~((labels >= 0) & (labels <= 1))
-    if bool(outside.any()):
-        raise ValueError(
-            "a label is the probability that the second segment is preferred and lies in [0, 1] "
-            f"(NaN skips the query); a teacher gave {float(labels[outside][0])}"
-        )
-    weights = answers.weights
-    if not bool((weights.isfinite() & (weights >= 0)).all()):
-        raise ValueError("the weights of answers must be finite and not negative")
+    for name, tensor in (
+        ("ids", answers.ids),
+        ("labels", answers.labels),
+        ("weights", answers.weights),
+    ):
+        if tensor.ndim != 1:
+            raise ValueError(f"{name} of answers must have one axis, got {tuple(tensor.shape)}")
+    if answers.ids.is_floating_point():
+        raise ValueError(f"ids of answers must be whole numbers, got {answers.ids.dtype}")
+    if not all(isinstance(name, str) for name in answers.annotators):
+        raise ValueError(f"annotators must be names, got {answers.annotators}")
+    check_range("the query of an answer", answers.ids, num_asked)
+    check_labels(answers.labels, answers.weights)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pbrl.episodes import EpisodeTable
 from pbrl.retained import RetainedSegments
+from pbrl.ring import StepRing
 from pbrl.segments import SegmentIndex, Segments
 
 RewardFunction = Callable[[Tensor, Tensor], Tensor]
@@ -72,36 +73,82 @@ class ReplayBuffer:
         for name, value in sizes.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        self.num_envs = num_envs
-        self.num_rows = -(-capacity // num_envs)
         self.device = torch.device(device)
-        shape = (self.num_rows, num_envs)
-        self._observations = torch.zeros(*shape, observation_dim, device=device)
-        self._actions = torch.zeros(*shape, action_dim, device=device)
-        self._rewards = torch.zeros(shape, device=device)
-        self._true_rewards = torch.zeros(shape, device=device)
-        self._episode = torch.zeros(shape, dtype=torch.int32, device=device)
-        self._rows_written = 0  # counted since the beginning; row r lives at place r % num_rows
+        self._ring = StepRing(
+            -(-capacity // num_envs),
+            num_envs,
+            observation_dim=observation_dim,
+            action_dim=action_dim,
+            device=self.device,
+        )
         self._episodes = EpisodeTable(num_envs, observation_dim, device=self.device)
         self._retained = RetainedSegments(self.device)
+
+    @classmethod
+    def from_episodes(  # noqa: PLR0913  one field of a dataset each
+        cls,
+        *,
+        observations: Float[Tensor, "step obs"],
+        actions: Float[Tensor, "step act"],
+        true_rewards: Float[Tensor, " step"],
+        last_observations: Float[Tensor, "episode obs"],
+        lengths: Int[Tensor, " episode"],
+        terminated: Bool[Tensor, " episode"],
+        rewards: Float[Tensor, " step"] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> "ReplayBuffer":
+        """Return a full buffer of complete episodes, as if they had been added step by step.
+
+        Episodes get the identifiers 0, 1, ... in their order; one that did not terminate counts as
+        truncated. The tensors are copied.
+
+        Args:
+            observations: what the agent saw in each step, one episode after the other.
+            actions: what it did, in [-1, 1].
+            true_rewards: the environment's own reward.
+            last_observations: what each episode ended with, after its last action.
+            lengths: steps of each episode.
+            terminated: whether each episode ended in a terminal state.
+            rewards: reward to learn from; by default zeros until `relabel`, so that no learner
+                sees the true reward by oversight.
+            device: where everything lives.
+
+        Raises:
+            ValueError: if a value is not finite, an episode is empty, or the lengths do not add up
+                to the number of steps.
+        """
+        num_steps = len(observations)
+        if int(lengths.sum()) != num_steps:
+            raise ValueError(
+                f"the lengths of the {len(lengths)} episodes add up to {int(lengths.sum())} steps, "
+                f"but {num_steps} observations were given"
+            )
+        buffer = cls(num_steps, observations.shape[1], actions.shape[1], device=device)
+        lengths = lengths.to(buffer.device, torch.int64)
+        buffer._episodes.fill(lengths, terminated, last_observations)
+        buffer._ring.fill(
+            observations=observations,
+            actions=actions,
+            rewards=torch.zeros_like(true_rewards) if rewards is None else rewards,
+            true_rewards=true_rewards,
+            episode=torch.arange(len(lengths), device=buffer.device).repeat_interleave(lengths),
+        )
+        return buffer
+
+    @property
+    def num_envs(self) -> int:
+        """How many environments write at once."""
+        return self._ring.num_envs
 
     @property
     def num_steps(self) -> int:
         """Number of steps in the buffer."""
-        return self._filled * self.num_envs
+        return self._ring.num_steps
 
     @property
     def num_steps_added(self) -> int:
         """Number of steps ever added, those overwritten included."""
-        return self._rows_written * self.num_envs
-
-    @property
-    def _filled(self) -> int:
-        return min(self._rows_written, self.num_rows)
-
-    @property
-    def _oldest_row(self) -> int:
-        return max(0, self._rows_written - self.num_rows)
+        return self._ring.rows_written * self.num_envs
 
     def add(  # noqa: PLR0913  one field of a transition each
         self,
@@ -116,27 +163,38 @@ class ReplayBuffer:
         """Append one step of every environment.
 
         Args:
-            observations: what the agent saw.
+            observations: what the agent saw; within an episode the next observations of the step
+                before, which are stored only once.
             actions: what it did, in [-1, 1].
             rewards: reward to learn from; `relabel` replaces it.
             true_rewards: the environment's own reward.
             next_observations: what came of it; at the end of an episode the true last observation,
                 never the one after the reset.
             terminated: the episode ended in a terminal state.
-            truncated: the episode was cut off, for instance by the time limit.
+            truncated: the episode was cut off, for instance by the time limit; where it terminated
+                in the same step, it counts as terminated.
+
+        Raises:
+            ValueError: if a shape does not fit the buffer; nothing is added then.
         """
-        if self._rows_written >= self.num_rows:
-            self._retained.rescue(self._oldest_row, self.num_rows, self._read_windows)
-        place = self._rows_written % self.num_rows
-        self._observations[place] = observations
-        self._actions[place] = actions
-        self._rewards[place] = rewards
-        self._true_rewards[place] = true_rewards
-        self._episode[place] = self._episodes.open_ids
-        self._rows_written += 1
-        self._episodes.extend(next_observations, terminated, truncated, self._rows_written)
+        ring = self._ring
+        ring.check_row(
+            {
+                "observations": observations,
+                "actions": actions,
+                "rewards": rewards,
+                "true_rewards": true_rewards,
+                "next_observations": next_observations,
+                "terminated": terminated,
+                "truncated": truncated,
+            }
+        )
+        if ring.rows_written >= ring.num_rows:
+            self._retained.rescue(ring.oldest_row, ring.num_rows, self._read_windows)
+        ring.append(observations, actions, rewards, true_rewards, self._episodes.open_ids)
+        self._episodes.extend(next_observations, terminated, truncated, ring.rows_written)
         if self._episodes.is_full:
-            self._episodes.make_room(self._oldest_row)
+            self._episodes.make_room(ring.oldest_row)
 
     def sample(
         self,
@@ -149,7 +207,8 @@ class ReplayBuffer:
         Args:
             batch_size: how many.
             generator: source of randomness, on the buffer's device.
-            episodes: draw only from these episodes, uniformly over their steps.
+            episodes: draw only from these episodes, uniformly over their steps in the buffer;
+                those overwritten meanwhile are passed over.
 
         Raises:
             ValueError: if there is nothing to draw from.
@@ -157,26 +216,24 @@ class ReplayBuffer:
         if self.num_steps == 0:
             raise ValueError("cannot sample from an empty replay buffer")
         if episodes is None:
-            flat = torch.randint(
-                self.num_steps, (batch_size,), generator=generator, device=self.device
-            )
-            return self._transitions(flat // self.num_envs, flat % self.num_envs)
-        index = self._draw_windows(batch_size, 1, generator, episodes)
-        rows, env = self._episodes.locate(index)
-        return self._transitions(rows % self.num_rows, env)
+            size = (batch_size,)
+            place = torch.randint(self.num_steps, size, generator=generator, device=self.device)
+        else:
+            oldest = self._ring.oldest_row
+            index = self._episodes.draw_windows(batch_size, 1, generator, episodes, oldest)
+            place = self._ring.place(*self._episodes.locate(index))
+        return self._transitions(place)
 
-    def _transitions(self, place: Tensor, env: Tensor) -> Batch:
-        """Read the steps at ring places `place` of environments `env`."""
-        newest = self._rows_written - 1
-        row = newest - (newest - place) % self.num_rows
+    def _transitions(self, place: Tensor) -> Batch:
+        ring = self._ring
         is_last, last_observations, terminated = self._episodes.at_end(
-            self._episode[place, env].long(), row
+            ring.episode[place], ring.row(place)
         )
-        following = self._observations[(place + 1) % self.num_rows, env]
+        following = ring.observations.index_select(0, ring.following(place))
         return Batch(
-            observations=self._observations[place, env],
-            actions=self._actions[place, env],
-            rewards=self._rewards[place, env],
+            observations=ring.observations.index_select(0, place),
+            actions=ring.actions.index_select(0, place),
+            rewards=ring.rewards.index_select(0, place),
             next_observations=torch.where(is_last[:, None], last_observations, following),
             terminated=terminated.to(torch.float32),
         )
@@ -187,11 +244,15 @@ class ReplayBuffer:
         Args:
             last: only this many, the most recently completed ones.
         """
-        ids = self._episodes.completed_ids(self._oldest_row)
+        ids = self._episodes.completed_ids(self._ring.oldest_row)
         return ids if last is None else ids[max(0, len(ids) - last) :]
 
     def episode_lengths(self, episodes: Int[Tensor, " episode"]) -> Int[Tensor, " episode"]:
-        """Return the number of steps of each episode, those overwritten included."""
+        """Return the number of steps of each episode, those overwritten included.
+
+        Raises:
+            ValueError: if an episode is not in the buffer.
+        """
         return self._episodes.lengths(episodes)
 
     def sample_segments(
@@ -203,40 +264,24 @@ class ReplayBuffer:
     ) -> SegmentIndex:
         """Draw segments uniformly over all windows of `length` steps inside one episode.
 
-        Only complete episodes are drawn from; every step of an episode can be in a segment.
+        Only complete episodes are drawn from; every step of an episode can be in a segment, and of
+        a partly overwritten one every step that is left.
 
         Args:
-            number: how many segments.
+            number: how many segments, drawn with replacement.
             length: steps of each segment.
             generator: source of randomness, on the buffer's device.
             episodes: draw only from these complete episodes; by default from all.
 
         Raises:
-            ValueError: if no episode has `length` steps.
+            ValueError: if no episode has `length` steps in the buffer, naming the longest.
         """
         if length < 1:
             raise ValueError(f"length must be at least 1, got {length}")
         if episodes is None:
             episodes = self.completed_episodes()
-        return self._draw_windows(number, length, generator, episodes)
-
-    def _draw_windows(
-        self, number: int, length: int, generator: torch.Generator, episodes: Tensor
-    ) -> SegmentIndex:
-        first, num_starts = self._episodes.window_starts(episodes, length, self._oldest_row)
-        bounds = num_starts.cumsum(0)  # [episode]
-        total = int(bounds[-1]) if len(bounds) else 0
-        if total == 0:
-            longest = int(self.episode_lengths(episodes).max()) if len(episodes) else 0
-            raise ValueError(
-                f"no episode holds a segment of {length} steps: there are {len(episodes)} "
-                f"episodes to draw from and the longest has {longest} steps; "
-                "choose shorter segments or collect longer episodes first"
-            )
-        flat = torch.randint(total, (number,), generator=generator, device=self.device)
-        which = torch.searchsorted(bounds, flat, right=True)
-        start = first[which] + flat - (bounds - num_starts)[which]
-        return SegmentIndex(episodes[which], start, torch.full_like(start, length))
+        oldest_row = self._ring.oldest_row
+        return self._episodes.draw_windows(number, length, generator, episodes, oldest_row)
 
     def gather(self, index: SegmentIndex) -> Segments:
         """Read segments; the result has the shape of the index plus time, padded to the longest.
@@ -247,44 +292,34 @@ class ReplayBuffer:
         Raises:
             ValueError: if a segment was overwritten and never retained, or was never there.
         """
-        shape = index.shape
         flat = index.reshape(-1).to(self.device)
         horizon = int(flat.length.max()) if len(flat) else 1
-        gone = self._episodes.is_gone(flat, self._oldest_row)
-        if not bool(gone.any()):
-            segments = self._read_windows(flat, horizon)
-        else:
+        gone = self._episodes.is_gone(flat, self._ring.oldest_row)
+        if bool(gone.any()):
             segments = self._retained.read(flat, gone, horizon, self._read_windows)
-        return Segments(
-            segments.observations.reshape(*shape, horizon, -1),
-            segments.actions.reshape(*shape, horizon, -1),
-            segments.mask.reshape(*shape, horizon),
-            segments.true_rewards.reshape(*shape, horizon),
-        )
+        else:
+            segments = self._read_windows(flat, horizon)
+        return segments.reshape(*index.shape)
 
     def _read_windows(self, index: SegmentIndex, horizon: int) -> Segments:
-        rows, env = self._episodes.locate(index)
-        time = torch.arange(horizon, device=self.device)
-        mask = time < index.length[:, None]  # [segment, time]
-        place = (rows[:, None] + torch.where(mask, time, 0)) % self.num_rows
-        env = env[:, None]
-        keep = mask[..., None]
-        return Segments(
-            self._observations[place, env] * keep,
-            self._actions[place, env] * keep,
-            mask,
-            self._true_rewards[place, env] * mask,
-        )
+        mask = torch.arange(horizon, device=self.device) < index.length[:, None]
+        return self._ring.read_windows(*self._episodes.locate(index), mask)
 
     def retain(self, index: SegmentIndex) -> None:
         """Keep these segments readable for ever.
 
         They cost nothing but their index until the ring is about to overwrite them; then they are
-        copied aside.
+        copied aside. To retain a segment again changes nothing.
+
+        Raises:
+            ValueError: if a segment can be read no more, or was never there; none is retained then.
         """
         flat = index.reshape(-1).to(self.device)
-        rows, _ = self._episodes.locate(flat)
-        self._retained.add(flat, rows)
+        gone = self._episodes.is_gone(flat, self._ring.oldest_row)
+        self._retained.require(flat[gone])
+        held = flat[~gone]
+        rows, _ = self._episodes.locate(held)
+        self._retained.add(held, rows)
 
     def relabel(self, reward_function: RewardFunction, chunk_size: int = 16_384) -> None:
         """Replace the reward of every step in the buffer, in chunks on the device.
@@ -292,57 +327,49 @@ class ReplayBuffer:
         Args:
             reward_function: maps observations `[n, obs]` and actions `[n, act]` to rewards `[n]`.
             chunk_size: steps per call; bounds the memory of the pass.
+
+        Raises:
+            ValueError: if `chunk_size` is not positive or the function returns another shape.
         """
-        observations = self.all_observations()
-        actions = self._actions[: self._filled].flatten(0, 1)
-        rewards = self._rewards[: self._filled].view(-1)
+        if chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
+        ring = self._ring
         with torch.no_grad():
             for start in range(0, self.num_steps, chunk_size):
-                chunk = slice(start, start + chunk_size)
-                rewards[chunk] = reward_function(observations[chunk], actions[chunk])
+                chunk = slice(start, min(start + chunk_size, self.num_steps))
+                rewards = reward_function(ring.observations[chunk], ring.actions[chunk])
+                if rewards.shape != ring.rewards[chunk].shape:
+                    raise ValueError(
+                        "the reward function must return one reward per step, shape "
+                        f"{tuple(ring.rewards[chunk].shape)}, got {tuple(rewards.shape)}"
+                    )
+                ring.rewards[chunk] = rewards
 
     def all_observations(self) -> Float[Tensor, "step obs"]:
         """Return a view of every observation in the buffer, in storage order."""
-        return self._observations[: self._filled].flatten(0, 1)
+        return self._ring.observations[: self.num_steps]
 
     def close_open_episodes(self) -> None:
         """Mark the episodes in progress as truncated, as after an interruption."""
-        self._episodes.close_open(self._rows_written)
+        self._episodes.close_open(self._ring.rows_written)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything, without the unused part of the ring."""
-        filled = self._filled
+        """Return everything, without the unused part of the ring.
+
+        The tensors are views, which change when steps are added or relabelled.
+        """
         return {
-            "rows_written": self._rows_written,
-            "num_rows": self.num_rows,
-            "num_envs": self.num_envs,
-            "observations": self._observations[:filled],
-            "actions": self._actions[:filled],
-            "rewards": self._rewards[:filled],
-            "true_rewards": self._true_rewards[:filled],
-            "episode": self._episode[:filled],
+            "ring": self._ring.state_dict(),
             "episodes": self._episodes.state_dict(),
             "retained": self._retained.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned.
+        """Restore what `state_dict` returned, to a buffer of the same sizes.
 
         Raises:
-            ValueError: if the state belongs to a buffer of another shape.
+            ValueError: if the state belongs to a buffer of another shape; nothing is restored then.
         """
-        for name, mine in (
-            ("num_rows", self.num_rows),
-            ("num_envs", self.num_envs),
-        ):
-            if state[name] != mine:
-                raise ValueError(f"the stored replay has {name} {state[name]}, this one {mine}")
-        self._rows_written = int(state["rows_written"])
-        filled = self._filled
-        self._observations[:filled] = state["observations"]
-        self._actions[:filled] = state["actions"]
-        self._rewards[:filled] = state["rewards"]
-        self._true_rewards[:filled] = state["true_rewards"]
-        self._episode[:filled] = state["episode"]
+        self._ring.load_state_dict(state["ring"])
         self._episodes.load_state_dict(state["episodes"])
         self._retained.load_state_dict(state["retained"])

@@ -4,17 +4,22 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from pbrl.segments import SegmentIndex, Segments
 
 ReadWindows = Callable[[SegmentIndex, int], Segments]
-_KEY_SHIFT = 32  # a start fits in 32 bits
+_START_BITS = 32  # a key holds the episode above and the start in these bits
+_EPISODE_BITS = 31  # the ring stores episodes as int32
 _SLACK_SHARE = 16  # rescue a sixteenth of the ring ahead, so that rescues are few
 
 
 class RetainedSegments:
-    """Labelled segments: an index while the ring holds them, a copy when it is about to wrap."""
+    """Labelled segments: an index while the ring holds them, a copy when it is about to wrap.
+
+    Of two retained segments with the same beginning only the longer one is kept; it serves both.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -28,10 +33,13 @@ class RetainedSegments:
     def __len__(self) -> int:
         return len(self._keys) + len(self._waiting)
 
-    def add(self, index: SegmentIndex, rows: Tensor) -> None:
-        """Remember segments; `rows` is the ring row of the first step of each."""
-        self._waiting = SegmentIndex.cat([self._waiting, index])
-        self._waiting_rows = torch.cat([self._waiting_rows, rows])
+    def add(self, index: SegmentIndex, rows: Int[Tensor, " segment"]) -> None:
+        """Remember segments that the ring holds; `rows` is the row of the first step of each."""
+        _, is_copied = self._find(index)
+        waiting = SegmentIndex.cat([self._waiting, index[~is_copied]])
+        waiting_rows = torch.cat([self._waiting_rows, rows[~is_copied]])
+        kept = _longest_of_each_key(_key(waiting), waiting.length)
+        self._waiting, self._waiting_rows = waiting[kept], waiting_rows[kept]
         self._note_first_row()
 
     def _note_first_row(self) -> None:
@@ -54,39 +62,55 @@ class RetainedSegments:
         if self._windows is not None:
             horizon = max(self._windows.mask.shape[-1], windows.mask.shape[-1])
             windows = _cat(_fit(self._windows, horizon), _fit(windows, horizon))
-        by_length = torch.argsort(lengths, descending=True, stable=True)
-        order = by_length[torch.argsort(keys[by_length], stable=True)]
-        keys = keys[order]
-        is_first = torch.ones_like(keys, dtype=torch.bool)  # of equal keys the longest stays
-        is_first[1:] = keys[1:] != keys[:-1]
-        order = order[is_first]
-        self._keys, self._lengths, self._windows = keys[is_first], lengths[order], windows[order]
+        kept = _longest_of_each_key(keys, lengths)
+        self._keys, self._lengths, self._windows = keys[kept], lengths[kept], windows[kept]
+
+    def _find(self, index: SegmentIndex) -> tuple[Tensor, Tensor]:
+        """Return the copy that serves each segment and whether there is one."""
+        if not len(self._keys):
+            nothing = torch.zeros_like(index.episode)
+            return nothing, nothing.to(torch.bool)
+        keys = _key(index)
+        at = torch.searchsorted(self._keys, keys).clamp(max=len(self._keys) - 1)
+        found = (self._keys[at] == keys) & (self._lengths[at] >= index.length)
+        found &= (index.episode >> _EPISODE_BITS == 0) & (index.start >> _START_BITS == 0)
+        return at, found & (index.length >= 1)
+
+    def require(self, index: SegmentIndex) -> Int[Tensor, " segment"]:
+        """Return the copy that serves each segment.
+
+        Raises:
+            ValueError: if one of them was never copied.
+        """
+        at, found = self._find(index)
+        if not bool(found.all()):
+            missing = index[~found]
+            raise ValueError(
+                f"{len(missing)} segments are not in the replay buffer, the first is episode "
+                f"{int(missing.episode[0])}, start {int(missing.start[0])}, length "
+                f"{int(missing.length[0])}: they were overwritten or never existed; call retain() "
+                "on segments that must outlive the ring"
+            )
+        return at
 
     def read(
-        self, index: SegmentIndex, gone: Tensor, horizon: int, read_windows: ReadWindows
+        self,
+        index: SegmentIndex,
+        gone: Bool[Tensor, " segment"],
+        horizon: int,
+        read_windows: ReadWindows,
     ) -> Segments:
         """Read segments of which those marked `gone` come from the copies.
 
         Raises:
             ValueError: if one of them was never retained.
         """
-        windows = read_windows(index, horizon)
         wanted = index[gone]
-        keys = _key(wanted)
-        at = torch.searchsorted(self._keys, keys).clamp(max=max(0, len(self._keys) - 1))
-        known = torch.zeros_like(keys, dtype=torch.bool)
-        if len(self._keys):
-            known = (self._keys[at] == keys) & (self._lengths[at] >= wanted.length)
-        if self._windows is None or not bool(known.all()):
-            missing = wanted[~known]
-            raise ValueError(
-                f"{len(missing)} of {len(index)} segments are not in the replay buffer, the first "
-                f"is episode {int(missing.episode[0])}, start {int(missing.start[0])}, length "
-                f"{int(missing.length[0])}: they were overwritten or never existed; call retain() "
-                "on segments that must outlive the ring"
-            )
+        at = self.require(wanted)
+        assert self._windows is not None  # something was found in it
         copies = _fit(self._windows[at], horizon)
         mask = torch.arange(horizon, device=self._device) < wanted.length[:, None]
+        windows = read_windows(index, horizon)  # rows of the gone ones are overwritten below
         windows.observations[gone] = copies.observations * mask[..., None]
         windows.actions[gone] = copies.actions * mask[..., None]
         windows.mask[gone] = mask
@@ -95,10 +119,9 @@ class RetainedSegments:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as tensors."""
+        waiting = self._waiting
         state: dict[str, Any] = {
-            "waiting": torch.stack(
-                [self._waiting.episode, self._waiting.start, self._waiting.length]
-            ),
+            "waiting": torch.stack([waiting.episode, waiting.start, waiting.length]),
             "waiting_rows": self._waiting_rows,
             "keys": self._keys,
             "lengths": self._lengths,
@@ -114,8 +137,7 @@ class RetainedSegments:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        episode, start, length = state["waiting"].to(self._device)
-        self._waiting = SegmentIndex(episode, start, length)
+        self._waiting = SegmentIndex(*state["waiting"].to(self._device).unbind())
         self._waiting_rows = state["waiting_rows"].to(self._device)
         self._keys = state["keys"].to(self._device)
         self._lengths = state["lengths"].to(self._device)
@@ -128,7 +150,17 @@ class RetainedSegments:
 
 
 def _key(index: SegmentIndex) -> Tensor:
-    return (index.episode << _KEY_SHIFT) + index.start
+    return (index.episode << _START_BITS) + index.start
+
+
+def _longest_of_each_key(keys: Tensor, lengths: Tensor) -> Tensor:
+    """Return positions that sort the keys, of equal ones only the longest."""
+    by_length = torch.argsort(lengths, descending=True, stable=True)
+    order = by_length[torch.argsort(keys[by_length], stable=True)]
+    keys = keys[order]
+    is_first = torch.ones_like(keys, dtype=torch.bool)
+    is_first[1:] = keys[1:] != keys[:-1]
+    return order[is_first]
 
 
 def _fit(segments: Segments, horizon: int) -> Segments:

@@ -87,6 +87,15 @@ class Segments:
             self.observations[key], self.actions[key], self.mask[key], self.true_rewards[key]
         )
 
+    def reshape(self, *shape: int) -> "Segments":
+        """Return the same segments in another shape; time and features stay."""
+        return Segments(
+            self.observations.reshape(*shape, *self.observations.shape[-2:]),
+            self.actions.reshape(*shape, *self.actions.shape[-2:]),
+            self.mask.reshape(*shape, self.mask.shape[-1]),
+            self.true_rewards.reshape(*shape, self.mask.shape[-1]),
+        )
+
     def true_returns(self) -> Float[Tensor, "*shape"]:
         """Sum of the environment's rewards over each segment."""
         return (self.true_rewards * self.mask).sum(-1)

@@ -1,0 +1,183 @@
+"""The ring behind a replay buffer: step data in rows, of which the newest replaces the oldest."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from pbrl.segments import Segments
+
+
+def check_field(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse data from outside that does not fit.
+
+    Raises:
+        ValueError: if the shape is another one or a value is NaN or infinite.
+    """
+    if value.shape != shape:
+        raise ValueError(f"{name} must have shape {tuple(shape)}, got {tuple(value.shape)}")
+    if not bool(value.isfinite().all()):
+        raise ValueError(f"{name} must be finite, but hold NaN or infinity")
+
+
+_FIELDS = ("observations", "actions", "rewards", "true_rewards", "episode")
+
+
+class StepRing:
+    """One step of every environment per row, flat on one device.
+
+    Rows are counted since the beginning, so a row number never names two steps. The step of row
+    `r` and environment `e` lies at place `(r % num_rows) * num_envs + e` of every field.
+
+    Attributes:
+        observations: `[place, obs]`.
+        actions: `[place, act]`.
+        rewards: reward to learn from, `[place]`.
+        true_rewards: reward of the environment, `[place]`.
+        episode: identifier of the episode of each step, `[place]`.
+        rows_written: rows ever written, those overwritten included.
+    """
+
+    def __init__(
+        self,
+        num_rows: int,
+        num_envs: int,
+        *,
+        observation_dim: int,
+        action_dim: int,
+        device: torch.device,
+    ) -> None:
+        self.num_rows = num_rows
+        self.num_envs = num_envs
+        size = num_rows * num_envs
+        self.observations = torch.zeros(size, observation_dim, device=device)
+        self.actions = torch.zeros(size, action_dim, device=device)
+        self.rewards = torch.zeros(size, device=device)
+        self.true_rewards = torch.zeros(size, device=device)
+        self.episode = torch.zeros(size, dtype=torch.int32, device=device)
+        self.rows_written = 0
+        vector = (num_envs,)
+        self._row_shapes: dict[str, tuple[int, ...]] = {
+            "observations": (num_envs, observation_dim),
+            "actions": (num_envs, action_dim),
+            "rewards": vector,
+            "true_rewards": vector,
+            "next_observations": (num_envs, observation_dim),
+            "terminated": vector,
+            "truncated": vector,
+        }
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps held; they fill the first places."""
+        return min(self.rows_written, self.num_rows) * self.num_envs
+
+    @property
+    def oldest_row(self) -> int:
+        """The first row that is not overwritten."""
+        return max(0, self.rows_written - self.num_rows)
+
+    def check_row(self, row: dict[str, Tensor]) -> None:
+        """Refuse tensors of a wrong shape before they broadcast over the environments.
+
+        Raises:
+            ValueError: naming the tensor, its shape and the expected one.
+        """
+        for name, value in row.items():
+            if value.shape != self._row_shapes[name]:
+                expected = self._row_shapes[name]
+                raise ValueError(f"{name} must have shape {expected}, got {tuple(value.shape)}")
+
+    def append(
+        self,
+        observations: Float[Tensor, "env obs"],
+        actions: Float[Tensor, "env act"],
+        rewards: Float[Tensor, " env"],
+        true_rewards: Float[Tensor, " env"],
+        episode: Int[Tensor, " env"],
+    ) -> None:
+        """Write one row, over the oldest one when the ring is full."""
+        first = self.rows_written % self.num_rows * self.num_envs
+        row = slice(first, first + self.num_envs)
+        self.observations[row] = observations
+        self.actions[row] = actions
+        self.rewards[row] = rewards
+        self.true_rewards[row] = true_rewards
+        self.episode[row] = episode
+        self.rows_written += 1
+
+    def fill(self, **fields: Tensor) -> None:
+        """Fill the whole ring at once.
+
+        Raises:
+            ValueError: if a field is of the wrong shape or not finite.
+        """
+        for name in _FIELDS:
+            check_field(name, fields[name], getattr(self, name).shape)
+        for name in _FIELDS:
+            getattr(self, name).copy_(fields[name])
+        self.rows_written = self.num_rows
+
+    def place(
+        self, row: Int[Tensor, "*shape"], env: Int[Tensor, "*#shape"]
+    ) -> Int[Tensor, "*shape"]:
+        """Return where the steps of these rows and environments lie."""
+        return row % self.num_rows * self.num_envs + env
+
+    def row(self, place: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+        """Return the row that lies at these places now."""
+        newest = self.rows_written - 1
+        return newest - (newest - place // self.num_envs) % self.num_rows
+
+    def following(self, place: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+        """Return the places of the next row, same environment."""
+        return (place + self.num_envs) % len(self.rewards)
+
+    def read_windows(
+        self,
+        row: Int[Tensor, " segment"],
+        env: Int[Tensor, " segment"],
+        mask: Bool[Tensor, "segment time"],
+    ) -> Segments:
+        """Read the steps from `row` on; steps outside the mask are zero."""
+        time = torch.where(mask, torch.arange(mask.shape[1], device=mask.device), 0)
+        place = self.place(row[:, None] + time, env[:, None])  # [segment, time]
+        flat = place.reshape(-1)
+        observations = self.observations.index_select(0, flat).unflatten(0, place.shape)
+        actions = self.actions.index_select(0, flat).unflatten(0, place.shape)
+        true_rewards = self.true_rewards.index_select(0, flat).unflatten(0, place.shape)
+        if not bool(mask.all()):
+            observations.mul_(mask[..., None])
+            actions.mul_(mask[..., None])
+            true_rewards.mul_(mask)
+        return Segments(observations, actions, mask, true_rewards)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sizes and views of the filled part of every field."""
+        state: dict[str, Any] = {name: getattr(self, name)[: self.num_steps] for name in _FIELDS}
+        sizes = {name: getattr(self, name) for name in ("num_rows", "num_envs", "rows_written")}
+        return state | sizes
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned.
+
+        Raises:
+            ValueError: if the state belongs to a ring of another shape; nothing is restored then.
+        """
+        for name in ("num_rows", "num_envs"):
+            if state[name] != getattr(self, name):
+                raise ValueError(
+                    f"the stored replay has {name} {state[name]}, this one {getattr(self, name)}"
+                )
+        num_steps = min(int(state["rows_written"]), self.num_rows) * self.num_envs
+        for name in _FIELDS:
+            expected = (num_steps, *getattr(self, name).shape[1:])
+            if state[name].shape != expected:
+                raise ValueError(
+                    f"the stored replay has {name} of shape {tuple(state[name].shape)}, "
+                    f"this one {expected}"
+                )
+        self.rows_written = int(state["rows_written"])
+        for name in _FIELDS:
+            getattr(self, name)[:num_steps] = state[name]
