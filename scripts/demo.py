@@ -1,0 +1,46 @@
+"""A robot learns from preferences: `pbrl train` on one task, with a table, a curve and a video."""
+
+import argparse
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from pbrl.commands.plot import load_results
+from pbrl.commands.report import report_run
+from pbrl.training.presets import make_config
+from pbrl.training.run import train
+
+RECORDS = Path(__file__).parents[1] / "benchmarks" / "results"
+
+
+def oracle_score(env: str) -> float | None:
+    """Return what the agent on true reward came to in the recorded benchmark, if it was run."""
+    if not RECORDS.is_dir():
+        return None
+    scores = [run.score for run in load_results([RECORDS]) if (run.env, run.agent) == (env, "sac")]
+    return sum(scores) / len(scores) if scores else None
+
+
+def main() -> None:
+    """Run the demonstration."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--env", default="dmc/cartpole-swingup")
+    parser.add_argument("--steps", type=int, help="environment steps; by default the preset's")
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"))
+    options = parser.parse_args()
+
+    config = make_config(options.env, "qpa")
+    if options.steps:
+        config = replace(config, steps=options.steps)
+    schedule = config.preferences.schedule
+    print(
+        f"A simulated teacher compares {schedule.budget} pairs of short clips of {config.env}; the "
+        "agent sees\nnothing but those answers, never the true reward that the table below reports."
+    )
+    shutil.rmtree(options.out, ignore_errors=True)
+    result = train(config, options.out)
+    report_run(options.out, result, video=True, oracle_score=oracle_score(config.env))
+
+
+if __name__ == "__main__":
+    main()
