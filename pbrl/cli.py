@@ -54,7 +54,8 @@ def run_verb(verb: str, arguments: Sequence[str] | None = None) -> None:
         _write(str(stop) or "stopped", 2)
         status = INTERRUPTED
     except (ValueError, OSError, ImportError) as error:
-        if os.environ.get("PBRL_TRACEBACK"):
+        # An import that Python itself refused has a name; one that names an extra has none.
+        if os.environ.get("PBRL_TRACEBACK") or getattr(error, "name", None):
             raise
         _write(f"pbrl {verb}: {_message(error)}", 2)
         status = USER_ERROR

@@ -64,9 +64,10 @@ def test_the_traceback_is_there_when_asked_for(verb, monkeypatch):
         cli.main(["plot"])
 
 
-def test_our_own_faults_are_not_hidden(verb):
-    verb.main = raising(AssertionError("ours"))
-    with pytest.raises(AssertionError):
+@pytest.mark.parametrize("error", [AssertionError("ours"), ImportError("cannot", name="pbrl.x")])
+def test_our_own_faults_are_not_hidden(verb, error):
+    verb.main = raising(error)
+    with pytest.raises(type(error)):
         cli.main(["plot"])
 
 
