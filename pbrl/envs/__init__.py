@@ -1,10 +1,10 @@
 """Environments: one vector interface to Gymnasium, the DeepMind Control Suite and Meta-World."""
 
 from pbrl.envs.checks import EnvironmentFault, final_observations
+from pbrl.envs.opengl import RenderingUnavailable
 from pbrl.envs.record import EnvRecord
 from pbrl.envs.recording import RecordSegments
 from pbrl.envs.registry import list_ids, make, parse_id
-from pbrl.envs.rendering import RenderingUnavailable
 from pbrl.envs.tensors import TensorVectorEnv
 from pbrl.envs.vector import SerialVectorEnv
 

@@ -9,7 +9,8 @@ from gymnasium import spaces
 from jaxtyping import Float64, UInt8
 
 from pbrl.envs.checks import EnvironmentFault
-from pbrl.envs.rendering import Camera, RenderingUnavailable, Scene, find_camera
+from pbrl.envs.opengl import RenderingUnavailable
+from pbrl.envs.rendering import Camera, Scene, find_camera
 from pbrl.envs.states import (
     State,
     read_attributes,

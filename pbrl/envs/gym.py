@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium
-import mujoco
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.mujoco import MujocoEnv
@@ -13,7 +12,8 @@ from gymnasium.envs.registration import load_env_creator
 from gymnasium.wrappers import FlattenObservation, TimeLimit
 from jaxtyping import UInt8
 
-from pbrl.envs.rendering import Camera, RenderingUnavailable, Scene, find_camera
+from pbrl.envs.opengl import RenderingUnavailable, mujoco
+from pbrl.envs.rendering import Camera, Scene, find_camera
 from pbrl.envs.states import (
     State,
     find_wrapper,

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from pbrl.envs.rendering import Camera, RenderingUnavailable, Scene, find_camera
+from pbrl.envs.opengl import RenderingUnavailable
+from pbrl.envs.rendering import Camera, Scene, find_camera
 from pbrl.envs.states import (
     State,
     read_attributes,

@@ -2,31 +2,21 @@
 
 import atexit
 import copy
-import functools
 import importlib
-import os
-import platform
-import subprocess
-import sys
 import weakref
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-import mujoco
 import numpy as np
 from jaxtyping import UInt8
+
+from pbrl.envs.opengl import gl_module, mujoco
 
 Camera = int | str
 MAX_GEOMS = 2000
 UPSIDE_DOWN = -0.1  # height of the camera's up vector; looking straight down it is about 0
 KEEPS_DIRECTION = (mujoco.mjtCamLight.mjCAMLIGHT_TRACK, mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM)
-PROBE_SECONDS = 60
-PROBE = "from mujoco.{name} import GLContext; c = GLContext(8, 8); c.make_current(); c.free()"
-
-
-class RenderingUnavailable(RuntimeError):
-    """Frames cannot be made here; everything else works."""
 
 
 @dataclass(frozen=True)
@@ -149,52 +139,3 @@ def _camera(scene: Scene) -> mujoco.MjvCamera:
     if scene.camera.get("trackbodyid", -1) >= 0:
         camera.type = mujoco.mjtCamera.mjCAMERA_TRACKING
     return camera
-
-
-@functools.cache
-def gl_module() -> str:
-    """Return the module of an OpenGL context that works on this machine.
-
-    `MUJOCO_GL` decides where it is set. Otherwise EGL is tried, then OSMesa, then, with a display,
-    GLFW, each in a process of its own, since a failed attempt cannot be undone.
-
-    Raises:
-        RenderingUnavailable: if none works, naming the system package to install.
-    """
-    if platform.system() != "Linux":
-        return "mujoco.gl_context"
-    requested = os.environ.get("MUJOCO_GL", "").lower()
-    candidates = (requested,) if requested in ("egl", "osmesa", "glfw") else ("egl", "osmesa")
-    if not requested and os.environ.get("DISPLAY"):
-        candidates = (*candidates, "glfw")
-    failures = {}
-    for name in candidates:
-        failure = probe(name)
-        if failure is None:
-            os.environ["MUJOCO_GL"] = name  # other renderers of this process agree
-            return f"mujoco.{name}"
-        failures[name] = failure
-    raise RenderingUnavailable(
-        f"no frames can be rendered: {failures}. On Debian or Ubuntu install libosmesa6 (renders "
-        "without a GPU) or libegl1 (with one). Training without video goes on."
-    )
-
-
-def probe(name: str) -> str | None:
-    """Return why the OpenGL platform `name` does not work here, or None if it does."""
-    environment = {**os.environ, "MUJOCO_GL": "disabled"}
-    try:
-        done = subprocess.run(  # noqa: S603  a constant program
-            [sys.executable, "-c", PROBE.format(name=name)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=PROBE_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"no answer within {PROBE_SECONDS} s"
-    if done.returncode == 0:
-        return None
-    lines = done.stderr.strip().splitlines()
-    return lines[-1] if lines else f"exit code {done.returncode}"

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-import mujoco
 import numpy as np
+
+from pbrl.envs.opengl import mujoco
 
 State = dict[str, np.ndarray]
 
