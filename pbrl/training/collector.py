@@ -1,7 +1,7 @@
 """Stepping a vector environment into a replay buffer."""
 
 from collections import deque
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from gymnasium.vector import VectorEnv
@@ -14,6 +14,7 @@ from pbrl.replay import ReplayBuffer
 NUM_RECENT_EPISODES = 10  # B-Pref: teachers scale their thresholds by the last ten returns
 
 
+@runtime_checkable
 class StepRewards(Protocol):
     """The reward stored with a new step, given what the environment itself paid."""
 

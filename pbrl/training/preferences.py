@@ -1,7 +1,7 @@
 """Where an online agent's reward comes from: the environment itself, or preferences."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -33,6 +33,7 @@ class TrainingProgress:
     episode_length: int
 
 
+@runtime_checkable
 class RewardSource(Protocol):
     """What the loop needs to know about rewards."""
 

@@ -1,0 +1,45 @@
+from dataclasses import replace
+
+import pytest
+
+from pbrl.commands.evaluate import main
+from pbrl.training.presets import make_config
+from pbrl.training.run import train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    config = make_config("gym/Pendulum-v1", "sac", preset="cpu")
+    config = replace(config, steps=40, seed_steps=30, batch_size=8, eval_every=40, eval_episodes=1)
+    folder = tmp_path_factory.mktemp("runs") / "sac"
+    train(config, folder)
+    return folder
+
+
+def test_the_policy_is_rolled_out_the_same_with_the_same_seed(run, capsys):
+    outputs = []
+    for _ in range(2):
+        main([str(run), "--episodes", "3", "--seed", "5"])
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1]
+    assert "sac on gym/Pendulum-v1, 3 episodes, seed 5" in outputs[0]
+    assert "| length      | 200.0" in outputs[0]
+
+
+def test_other_seeds_give_other_episodes(run, capsys):
+    main([str(run), "--episodes", "1", "--seed", "5"])
+    first = capsys.readouterr().out.splitlines()[1:]
+    main([str(run), "--episodes", "1"])
+    assert capsys.readouterr().out.splitlines()[1:] != first
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="not the folder of a run"):
+        main([str(tmp_path)])
+
+
+def test_there_is_at_least_one_episode(run, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([str(run), "--episodes", "0"])
+    assert stop.value.code == 2
+    assert "must be at least" in capsys.readouterr().err
