@@ -1,0 +1,30 @@
+"""What the loops ask of an agent."""
+
+from typing import Any, Protocol, TypeVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+BatchT_contra = TypeVar("BatchT_contra", contravariant=True)
+
+
+class Agent(Protocol[BatchT_contra]):
+    """A policy that learns from batches: online from `Batch`, offline from its method's own."""
+
+    def act(
+        self, observations: Float[Tensor, "batch obs"], deterministic: bool
+    ) -> Float[Tensor, "batch act"]:
+        """Return actions in [-1, 1], the policy's mode or a sample."""
+        ...
+
+    def update(self, batch: BatchT_contra) -> dict[str, Tensor]:
+        """Learn from one batch and return detached scalars under their names."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that learning has changed: parameters, optimisers, counters."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned; learning goes on bit for bit."""
+        ...

@@ -1,0 +1,283 @@
+"""Soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905) as in B-Pref (Lee et al. 2021)."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pbrl.agents.sac_losses import (
+    actor_loss,
+    critic_loss,
+    soft_target,
+    soft_value,
+    temperature_loss,
+)
+from pbrl.agents.tanh_gaussian import LogStdMode, TanhGaussian, log_density, squash
+from pbrl.networks import EnsembleMLP
+from pbrl.replay import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class SACConfig:
+    """Networks and rates; the defaults are B-Pref's for its walker and cheetah tasks.
+
+    Attributes:
+        hidden_sizes: widths of the hidden layers of actor and critics, ReLU between them. B-Pref:
+            1024, 1024 on DMC; 256, 256, 256 on Meta-World.
+        actor_lr: learning rate of Adam, above 0. B-Pref: 5e-4 for walker and cheetah, 1e-4 for
+            quadruped and humanoid, 3e-4 on Meta-World.
+        critic_lr: likewise, the same in B-Pref.
+        temperature_lr: likewise; 0 keeps the temperature where it starts. B-Pref: 1e-4.
+        betas: decay rates of Adam's two moments, in [0, 1).
+        initial_temperature: weight alpha of the entropy at the start, above 0. B-Pref: 0.1.
+        target_entropy: entropy in nats that the temperature steers to; None is minus the size of
+            an action.
+        discount: gamma, in [0, 1].
+        target_rate: tau, step of the target critics towards the critics, in (0, 1].
+        target_update_every: updates between two such steps.
+        actor_update_every: critic updates per update of actor and temperature.
+        log_std_bounds: range of the log standard deviation before the tanh.
+        log_std_mode: how it is kept: "tanh" rescales, with B-Pref's bounds (-5, 2); "clamp" cuts
+            off, with bounds (-20, 2) as in stable-baselines3.
+        initialization: "orthogonal" with zero biases as in B-Pref, or "torch" for torch's default
+            as in stable-baselines3.
+    """
+
+    hidden_sizes: tuple[int, ...] = (1024, 1024)
+    actor_lr: float = 5e-4
+    critic_lr: float = 5e-4
+    temperature_lr: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    initial_temperature: float = 0.1
+    target_entropy: float | None = None
+    discount: float = 0.99
+    target_rate: float = 0.005
+    target_update_every: int = 2
+    actor_update_every: int = 1
+    log_std_bounds: tuple[float, float] = (-5.0, 2.0)
+    log_std_mode: LogStdMode = "tanh"
+    initialization: Literal["orthogonal", "torch"] = "orthogonal"
+
+    def __post_init__(self) -> None:
+        smallest_width = min(self.hidden_sizes, default=0)
+        for name, legal, holds in (
+            ("hidden_sizes", "one or more positive widths", smallest_width >= 1),
+            ("actor_lr", "above 0", self.actor_lr > 0),
+            ("critic_lr", "above 0", self.critic_lr > 0),
+            ("temperature_lr", "0 or above", self.temperature_lr >= 0),
+            ("betas", "in [0, 1)", all(0 <= beta < 1 for beta in self.betas)),
+            ("initial_temperature", "above 0", self.initial_temperature > 0),
+            ("discount", "in [0, 1]", 0 <= self.discount <= 1),
+            ("target_rate", "in (0, 1]", 0 < self.target_rate <= 1),
+            ("target_update_every", "1 or above", self.target_update_every >= 1),
+            ("actor_update_every", "1 or above", self.actor_update_every >= 1),
+            ("log_std_bounds", "increasing", self.log_std_bounds[0] < self.log_std_bounds[1]),
+            ("log_std_mode", "tanh or clamp", self.log_std_mode in ("tanh", "clamp")),
+            (
+                "initialization",
+                "orthogonal or torch",
+                self.initialization in ("orthogonal", "torch"),
+            ),
+        ):
+            if not holds:
+                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+
+
+class SAC:
+    """A tanh-Gaussian actor, two critics in one batched network, and a learned temperature.
+
+    Args:
+        config: networks and rates.
+        observation_dim: size of a flat observation.
+        action_dim: size of an action.
+        device: where networks and batches live.
+        generator: draws initial parameters and noise; on `device`. Whoever owns it saves its state.
+
+    Raises:
+        ValueError: if the generator lives elsewhere than `device`.
+    """
+
+    def __init__(
+        self,
+        config: SACConfig,
+        observation_dim: int,
+        action_dim: int,
+        *,
+        device: torch.device | str = "cpu",
+        generator: torch.Generator,
+    ) -> None:
+        self.config = config
+        self.observation_dim = observation_dim
+        self.action_dim = action_dim
+        self.device = torch.device(device)
+        self.generator = generator
+        if generator.device.type != self.device.type:
+            raise ValueError(f"generator must be on {self.device}, got one on {generator.device}")
+        entropy = config.target_entropy
+        self.target_entropy = -float(action_dim) if entropy is None else entropy
+        self.num_updates = 0
+        self.actor = TanhGaussian(
+            observation_dim,
+            action_dim,
+            config.hidden_sizes,
+            log_std_bounds=config.log_std_bounds,
+            log_std_mode=config.log_std_mode,
+            initialization=config.initialization,
+            generator=generator,
+        ).to(device)
+        initial = torch.tensor(math.log(config.initial_temperature), device=device)
+        self.log_temperature = nn.Parameter(initial)
+        # One optimiser for both: their gradients are disjoint, so one backward pass serves too.
+        self.policy_optimizer = torch.optim.Adam(
+            [
+                {"params": list(self.actor.parameters()), "lr": config.actor_lr},
+                {"params": [self.log_temperature], "lr": config.temperature_lr},
+            ],
+            betas=config.betas,
+            fused=True,
+        )
+        self.reset_critic()
+
+    def reset_critic(self) -> None:
+        """Draw new critics, copy them to the targets and forget the critics' optimiser.
+
+        Actor and temperature stay: PEBBLE's switch from exploration to preferences.
+        """
+        config = self.config
+        sizes = (self.observation_dim + self.action_dim, *config.hidden_sizes, 1)
+        self.critic, self.target_critic = (
+            EnsembleMLP(
+                2, sizes, initialization=config.initialization, generator=self.generator
+            ).to(self.device)
+            for _ in range(2)
+        )
+        self.target_critic.load_state_dict(self.critic.state_dict())
+        self.target_critic.requires_grad_(requires_grad=False)
+        self.critic_optimizer = torch.optim.Adam(
+            self.critic.parameters(), lr=config.critic_lr, betas=config.betas, fused=True
+        )
+
+    @property
+    def temperature(self) -> Float[Tensor, ""]:
+        """Weight alpha of the entropy."""
+        return self.log_temperature.exp()
+
+    @torch.no_grad()
+    def act(
+        self, observations: Float[Tensor, "batch obs"], deterministic: bool
+    ) -> Float[Tensor, "batch act"]:
+        """Return actions in [-1, 1]: the tanh of the mean, or a sample."""
+        if deterministic:
+            return torch.tanh(self.actor(observations)[0])
+        return self._sample(observations)[0]
+
+    def log_prob(
+        self, observations: Float[Tensor, "batch obs"], actions: Float[Tensor, "batch act"]
+    ) -> Float[Tensor, " batch"]:
+        """Return the policy's log density of given actions, differentiable in its parameters."""
+        mean, log_std = self.actor(observations)
+        return log_density(mean, log_std, actions)
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """Update the critics, then actor and temperature, then the targets; return metrics."""
+        metrics = self.update_critic(batch)
+        if self.num_updates % self.config.actor_update_every == 0:
+            metrics |= self.update_actor(batch.observations)
+        if self.num_updates % self.config.target_update_every == 0:
+            self._update_target()
+        self.num_updates += 1
+        return metrics
+
+    def update_critic(self, batch: Batch) -> dict[str, Tensor]:
+        """Take one step of both critics towards the soft Bellman target."""
+        with torch.no_grad():
+            next_actions, log_prob = self._sample(batch.next_observations)
+            next_q = _evaluate(self.target_critic, batch.next_observations, next_actions)
+            next_value = soft_value(next_q, log_prob, self.temperature)
+            target = soft_target(batch.rewards, batch.terminated, next_value, self.config.discount)
+        q = _evaluate(self.critic, batch.observations, batch.actions)
+        loss = critic_loss(q, target)
+        self.critic_optimizer.zero_grad()
+        loss.backward()
+        self.critic_optimizer.step()
+        return {"critic_loss": loss.detach(), "target_q": target.mean()}
+
+    def update_actor(self, observations: Float[Tensor, "batch obs"]) -> dict[str, Tensor]:
+        """Take one step of the actor and one of the temperature, from the same actions."""
+        temperature = self.temperature
+        actions, log_prob = self._sample(observations)
+        with _frozen(self.critic):
+            q = _evaluate(self.critic, observations, actions)
+        by_actor = actor_loss(q, log_prob, temperature)
+        by_temperature = temperature_loss(temperature, log_prob, self.target_entropy)
+        self.policy_optimizer.zero_grad()
+        (by_actor + by_temperature).backward()
+        self.policy_optimizer.step()
+        return {
+            "actor_loss": by_actor.detach(),
+            "temperature_loss": by_temperature.detach(),
+            "temperature": temperature.detach(),
+            "entropy": -log_prob.detach().mean(),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return parameters, optimiser states and the number of updates."""
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return {
+            **parts,
+            "log_temperature": self.log_temperature.detach(),
+            "num_updates": self.num_updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.log_temperature.data.copy_(state["log_temperature"])
+        self.num_updates = state["num_updates"]
+
+    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        return {
+            "actor": self.actor,
+            "critic": self.critic,
+            "target_critic": self.target_critic,
+            "policy_optimizer": self.policy_optimizer,
+            "critic_optimizer": self.critic_optimizer,
+        }
+
+    def _sample(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Return actions drawn from the policy and their log density, both differentiable."""
+        mean, log_std = self.actor(observations)
+        noise = torch.empty_like(mean).normal_(generator=self.generator)
+        return squash(mean, log_std, noise)
+
+    @torch.no_grad()
+    def _update_target(self) -> None:
+        targets: list[Tensor] = list(self.target_critic.parameters())
+        critics: list[Tensor] = list(self.critic.parameters())
+        torch._foreach_lerp_(targets, critics, self.config.target_rate)
+
+
+def _evaluate(
+    critic: EnsembleMLP,
+    observations: Float[Tensor, "batch obs"],
+    actions: Float[Tensor, "batch act"],
+) -> Float[Tensor, "critic batch"]:
+    """Return each critic's Q(s, a)."""
+    q: Tensor = critic(torch.cat((observations, actions), -1).unsqueeze(0))
+    return q.squeeze(-1)
+
+
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """Let gradients pass through `module` without computing those of its parameters."""
+    module.requires_grad_(requires_grad=False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(requires_grad=True)

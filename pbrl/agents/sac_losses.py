@@ -1,0 +1,54 @@
+"""The equations of soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905, section 5).
+
+Two departures, both B-Pref's (Lee et al. 2021): the critic's error is not halved, and the
+temperature's loss is taken in alpha while its optimiser steps in log alpha.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def soft_target(
+    rewards: Float[Tensor, " batch"],
+    terminated: Float[Tensor, " batch"],
+    next_value: Float[Tensor, " batch"],
+    discount: float,
+) -> Float[Tensor, " batch"]:
+    """Return r + gamma V(s'), where a terminal s' is worth nothing.
+
+    The end of a time limit is not terminal.
+    """
+    return torch.addcmul(rewards, 1 - terminated, next_value, value=discount)
+
+
+def soft_value(
+    q: Float[Tensor, "critic batch"],
+    log_prob: Float[Tensor, " batch"],
+    temperature: Float[Tensor, ""],
+) -> Float[Tensor, " batch"]:
+    """Return V(s) = min_i Q_i(s, a) - alpha log pi(a | s), for a drawn from the policy."""
+    return q.amin(0) - temperature * log_prob
+
+
+def critic_loss(
+    q: Float[Tensor, "critic batch"], target: Float[Tensor, " batch"]
+) -> Float[Tensor, ""]:
+    """Return the squared error (Q - y)^2, averaged over the batch and summed over the critics."""
+    return (q - target.detach()).square().mean(1).sum()
+
+
+def actor_loss(
+    q: Float[Tensor, "critic batch"],
+    log_prob: Float[Tensor, " batch"],
+    temperature: Float[Tensor, ""],
+) -> Float[Tensor, ""]:
+    """Return the mean of alpha log pi(a | s) - min_i Q_i(s, a) over the batch."""
+    return -soft_value(q, log_prob, temperature.detach()).mean()
+
+
+def temperature_loss(
+    temperature: Float[Tensor, ""], log_prob: Float[Tensor, " batch"], target_entropy: float
+) -> Float[Tensor, ""]:
+    """Return alpha (entropy - target entropy), the entropy estimated by the mean of -log pi."""
+    return temperature * (-log_prob.detach().mean() - target_entropy)
