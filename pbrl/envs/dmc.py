@@ -111,7 +111,9 @@ class DMCLane:
     ) -> None:
         self.env = env
         self.max_episode_steps = self._set_limit(max_episode_steps)
-        size = sum(int(np.prod(spec.shape)) for spec in env.observation_spec().values())
+        parts = env.observation_spec().values()
+        size = sum(int(np.prod(part.shape)) for part in parts)
+        self._has_flat_parts = all(len(part.shape) == 1 for part in parts)
         actions = env.action_spec()
         is_bounded = actions.maximum < UNBOUNDED  # lqr is not: there, [-1, 1] is the force itself
         self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float64)
@@ -132,7 +134,7 @@ class DMCLane:
         """Start an episode."""
         if seed is not None:
             self.env.task.random.seed(seed)
-        return _flat(self.env.reset().observation), {}
+        return self._flat(self.env.reset().observation), {}
 
     def step(
         self, action: np.ndarray
@@ -149,12 +151,16 @@ class DMCLane:
         is_last = step.last()
         is_terminated = is_last and step.discount == 0.0
         return (
-            _flat(step.observation),
+            self._flat(step.observation),
             step.reward,
             is_terminated,
             is_last and not is_terminated,
             {},
         )
+
+    def _flat(self, observation: dict[str, Any]) -> np.ndarray:
+        parts = [*observation.values()]
+        return np.concatenate(parts if self._has_flat_parts else [part.ravel() for part in parts])
 
     def scene(self) -> Scene:
         """Return what to draw."""
@@ -182,8 +188,3 @@ class DMCLane:
     def close(self) -> None:
         """Release the simulation."""
         self.env.close()
-
-
-def _flat(observation: dict[str, Any]) -> Float64[np.ndarray, " obs"]:
-    parts = observation.values()
-    return np.concatenate([part if part.ndim == 1 else part.ravel() for part in parts])
