@@ -120,17 +120,8 @@ def from_sb3(
     inputs = policy[FIRST_WEIGHT].shape[1]
     action_dim = len(policy["actor.mu.bias"])
     agent = SAC(config, inputs, action_dim, device=device, generator=generator)
-    own = _policy_state(agent)
-    shapes, expected = (
-        {name: tuple(tensor.shape) for name, tensor in state.items()} for state in (policy, own)
-    )
-    if shapes != expected:
-        odd = sorted(dict(set(shapes.items()) ^ set(expected.items())))
-        raise ValueError(f"the policy is not two critics and an actor of equal widths: see {odd}")
-    with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(policy[name])
-        agent.log_temperature.fill_(_log_temperature(variables))
+    _load_policy(agent, policy)
+    agent.log_temperature.data.fill_(_log_temperature(variables))
     return agent
 
 
@@ -176,6 +167,19 @@ def _policy_state(agent: SAC) -> dict[str, Tensor]:
                 state[f"{key}.weight"] = twins.weight.detach()[member].T
                 state[f"{key}.bias"] = twins.bias.detach()[member, 0]
     return state
+
+
+def _load_policy(agent: SAC, policy: dict[str, Tensor]) -> None:
+    """Copy parameters under the names of stable-baselines3 into the agent."""
+    own = _policy_state(agent)
+    shapes, expected = (
+        {name: tuple(tensor.shape) for name, tensor in state.items()} for state in (policy, own)
+    )
+    if shapes != expected:
+        odd = sorted(dict(set(shapes.items()) ^ set(expected.items())))
+        raise ValueError(f"the policy is not two critics and an actor of equal widths: see {odd}")
+    for name, tensor in own.items():
+        tensor.copy_(policy[name])
 
 
 def _is_hidden_weight(name: str) -> bool:
