@@ -1,0 +1,1 @@
+"""Runs: the loop, checkpoints, logs, evaluation, results, and what is made from results."""
