@@ -77,7 +77,6 @@ def build_loop(
     config: TrainConfig,
     *,
     teacher: Teacher | None = None,
-    env: VectorEnv[Any, Any, Any] | None = None,
     resumes: int = 0,
 ) -> OnlineLoop:
     """Put an online run together.
@@ -85,15 +84,13 @@ def build_loop(
     Args:
         config: the run.
         teacher: answers instead of the configured simulated teacher.
-        env: a vector environment of one's own, with tensors in and out, instead of the one named
-            in the configuration.
         resumes: how often the run was interrupted; environments are seeded anew after each.
 
     Raises:
         ValueError: if the configuration cannot work, before anything is stepped.
     """
-    num_envs = config.environment.num_envs if env is None else env.num_envs
-    env = env or make_env(config, num_envs=num_envs, key=(TRAINING_ENV, resumes))
+    num_envs = config.environment.num_envs
+    env = make_env(config, num_envs=num_envs, key=(TRAINING_ENV, resumes))
     generators = Generators(config.seed, PURPOSES, config.device)
     observation_dim, action_dim = dimensions(env)
     replay = ReplayBuffer(
@@ -107,23 +104,13 @@ def build_loop(
     preferences = config.preferences
     source: PreferenceReward | TrueReward = TrueReward()
     if preferences is not None:
-        ensemble = RewardEnsemble(
-            preferences.reward,
-            observation_dim,
-            action_dim,
-            device=config.device,
-            generator=generators["initial"],
-        )
         schedule = replace(preferences.schedule, total_steps=config.steps)
-        teacher = teacher or SimulatedTeacher(preferences.teacher)
-        source = PreferenceReward(
-            learner=RewardLearner(preferences.learning, ensemble),
-            sampler=QuerySampler(preferences.sampler),
-            schedule=FeedbackSchedule(schedule),
-            teacher=teacher,
-            control=preferences.control,
-            replay=replay,
+        source = build_preference_reward(
+            replace(preferences, schedule=schedule),
+            replay,
+            dimensions=(observation_dim, action_dim),
             generators=generators,
+            teacher=teacher,
         )
     collector = Collector(env, replay, derived_seed(config.seed, TRAINING_ENV, resumes))
     return OnlineLoop(
@@ -134,6 +121,37 @@ def build_loop(
         intrinsic=IntrinsicReward((preferences or PreferenceConfig()).intrinsic),
         generators=generators,
         episode_length=_episode_length(env),
+    )
+
+
+def build_preference_reward(
+    config: PreferenceConfig,
+    replay: ReplayBuffer,
+    *,
+    dimensions: tuple[int, int],
+    generators: Generators,
+    teacher: Teacher | None = None,
+) -> PreferenceReward:
+    """Return the reward that learns from a teacher's answers, untrained.
+
+    Args:
+        config: everything between a query and the learned reward.
+        replay: where the segments come from and the rewards go.
+        dimensions: sizes of an observation and of an action.
+        generators: with the purposes "queries", "teacher", "reward" and "initial".
+        teacher: answers instead of the configured simulated teacher.
+    """
+    ensemble = RewardEnsemble(
+        config.reward, *dimensions, device=replay.device, generator=generators["initial"]
+    )
+    return PreferenceReward(
+        learner=RewardLearner(config.learning, ensemble),
+        sampler=QuerySampler(config.sampler),
+        schedule=FeedbackSchedule(config.schedule),
+        teacher=teacher or SimulatedTeacher(config.teacher),
+        control=config.control,
+        replay=replay,
+        generators=generators,
     )
 
 

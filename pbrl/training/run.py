@@ -10,7 +10,6 @@ from types import FrameType
 from typing import Any
 
 import torch
-from gymnasium.vector import VectorEnv
 
 from pbrl.queries.teachers import Teacher
 from pbrl.randomness import Generators, derived_seed
@@ -44,7 +43,6 @@ def train(
     *,
     resume: bool = False,
     teacher: Teacher | None = None,
-    env: VectorEnv[Any, Any, Any] | None = None,
     wandb: bool | str = False,
 ) -> Result:
     """Train online and return the result, which also lies in the folder.
@@ -54,7 +52,6 @@ def train(
         folder: the run's folder, see `RunFolder`.
         resume: go on from the last checkpoint in the folder, or from the start if there is none.
         teacher: answers instead of the configured simulated teacher.
-        env: a vector environment of one's own for training, see `pbrl.envs.make`.
         wandb: log to Weights & Biases, true or the name of a project.
 
     Raises:
@@ -63,7 +60,7 @@ def train(
         OSError: if the folder cannot be written.
     """
     with RunFolder(folder, config, resume=resume) as run_folder:
-        run = _Run(config, run_folder, teacher=teacher, env=env)
+        run = _Run(config, run_folder, teacher=teacher)
         with (
             MetricsLog(
                 folder,
@@ -86,7 +83,6 @@ class _Run:
         folder: RunFolder,
         *,
         teacher: Teacher | None,
-        env: VectorEnv[Any, Any, Any] | None,
     ) -> None:
         self.config = config
         self.folder = folder
@@ -99,7 +95,7 @@ class _Run:
         if has_checkpoint(folder.checkpoints):
             state, _ = load_checkpoint(folder.checkpoints, self._fingerprint())
             self.resumes = int(state["resumes"]) + 1
-        self.loop: OnlineLoop = build_loop(config, teacher=teacher, env=env, resumes=self.resumes)
+        self.loop: OnlineLoop = build_loop(config, teacher=teacher, resumes=self.resumes)
         self.evaluation_env = make_env(config, num_envs=config.eval_episodes, key=(EVALUATION_ENV,))
         if state is not None:
             self._restore(state)

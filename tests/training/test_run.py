@@ -1,0 +1,155 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pbrl.envs import EnvironmentFault
+from pbrl.queries import CallableTeacher
+from pbrl.training.checkpoint import CheckpointMismatchError, load_checkpoint
+from pbrl.training.presets import make_config
+from pbrl.training.result import Result
+from pbrl.training.run import Interrupted, load_policy, train
+
+from .conftest import Follow
+
+
+@pytest.fixture(autouse=True)
+def _healthy():
+    Follow.faulty_at = None
+    yield
+    Follow.faulty_at = None
+
+
+def oracle(segments):
+    returns = segments.true_returns()
+    return (returns[:, 1] > returns[:, 0]).float()
+
+
+def test_a_run_leaves_everything_behind(tiny_config, tmp_path):
+    result = train(tiny_config, tmp_path / "run")
+    assert result == Result.load(tmp_path / "run" / "result.json")
+    assert result.labels_asked == result.labels_given == 60
+    assert [step for step, _, _ in result.curve] == [200, 400, 600, 800]
+    assert result.score == pytest.approx(sum(s for _, s, _ in result.curve[-3:]) / 3)
+    assert 5 < result.random_score < 9
+    assert result.environment["id"] == "gym/Follow-v0"
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == [str(step) for step in range(100, 801, 100)]
+    assert rows[-1]["labels/asked"] == "60"
+    act, config = load_policy(tmp_path / "run")
+    assert config == tiny_config
+    assert act(torch.zeros(3, 2)).shape == (3, 1)
+
+
+def test_a_finished_run_is_not_overwritten(tiny_config, tmp_path):
+    config = replace(tiny_config, steps=60, preferences=None)
+    train(config, tmp_path / "run")
+    with pytest.raises(FileExistsError, match="resume"):
+        train(config, tmp_path / "run")
+
+
+def test_resume_with_another_configuration_is_refused(tiny_config, tmp_path):
+    config = replace(tiny_config, steps=60, preferences=None)
+    train(config, tmp_path / "run")
+    with pytest.raises((CheckpointMismatchError, ValueError), match="batch_size"):
+        train(replace(config, batch_size=32), tmp_path / "run", resume=True)
+
+
+def test_a_nan_reward_stops_the_run_and_loses_nothing(tiny_config, tmp_path):
+    Follow.num_steps, Follow.faulty_at = 0, 700  # evaluations count too
+    with pytest.raises(EnvironmentFault, match="reward"):
+        train(tiny_config, tmp_path / "run")
+    state, step = load_checkpoint(tmp_path / "run" / "checkpoint", None)
+    assert step > 100
+    assert len(state["loop"]["source"]["feedback"]["labels"]) >= 20
+    Follow.faulty_at = None
+    assert train(tiny_config, tmp_path / "run", resume=True).labels_given == 60
+
+
+def test_a_teacher_who_fails_stops_the_run_and_is_asked_again(tiny_config, tmp_path):
+    calls = []
+
+    def unreliable(segments):
+        calls.append(len(segments))
+        return [0.5] * (3 if len(calls) == 2 else len(segments))
+
+    with pytest.raises(ValueError, match="label"):
+        train(tiny_config, tmp_path / "run", teacher=CallableTeacher(unreliable))
+    _, step = load_checkpoint(tmp_path / "run" / "checkpoint", None)
+    assert step == 200
+    result = train(tiny_config, tmp_path / "run", resume=True, teacher=CallableTeacher(oracle))
+    assert (result.labels_asked, result.labels_given) == (60, 60)
+
+
+def test_a_budget_below_a_session_is_refused_before_any_work(tiny_config):
+    with pytest.raises(ValueError, match="budget"):
+        replace(tiny_config.preferences.schedule, budget=10)
+
+
+def test_ctrl_c_writes_a_checkpoint(tiny_config, tmp_path):
+    config = replace(tiny_config, steps=1_000_000, preferences=None)
+    timer = threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(Interrupted, match="--resume"):
+        train(config, tmp_path / "run")
+    _, step = load_checkpoint(tmp_path / "run" / "checkpoint", None)
+    assert step > 0
+
+
+def test_kill_9_at_any_moment_and_resume(tmp_path):
+    out = tmp_path / "run"
+    words = [
+        sys.executable, "-m", "pbrl.cli", "train", "gym/Pendulum-v1", "--out", str(out),
+        "--steps", "2500", "--eval-every", "1250", "--eval-episodes", "2", "--batch-size", "32",
+        "--checkpoint-every", "200", "--sac.hidden-sizes", "32", "32", "--log-every", "100",
+        "--preferences.schedule.first-step", "600", "--preferences.schedule.interval", "300",
+        "--preferences.schedule.budget", "20", "--preferences.schedule.session-size", "5",
+        "--seed-steps", "100", "--preferences.learning.steps-per-label", "50",
+    ]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("checkpoint/step-*")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    _, before = load_checkpoint(out / "checkpoint", None)
+    assert not (out / "result.json").exists()
+    done = subprocess.run(
+        [*words, "--resume"], env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((out / "result.json").read_text())
+    assert result["steps"] == 2500 > before
+    assert result["labels_given"] == 20
+    with (out / "metrics.csv").open() as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 2500
+
+
+def test_a_foreign_checkpoint_is_refused(tiny_config, tmp_path):
+    config = replace(tiny_config, steps=60, preferences=None)
+    train(config, tmp_path / "run")
+    stored = json.loads((tmp_path / "run" / "config.json").read_text())
+    stored["steps"] = 120
+    (tmp_path / "run" / "config.json").write_text(json.dumps(stored))
+    with pytest.raises(CheckpointMismatchError, match="steps"):
+        train(replace(config, steps=120), tmp_path / "run", resume=True)
+
+
+def test_the_tiny_preset_of_every_agent_can_be_built():
+    for agent in ("sac", "pebble", "qpa"):
+        assert make_config("gym/Pendulum-v1", agent).agent == agent
