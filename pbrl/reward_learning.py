@@ -16,6 +16,7 @@ from pbrl.feedback import TIE, LabelledQueries
 from pbrl.preference import LossConfig, is_correct, make_loss
 from pbrl.replay import ReplayBuffer
 from pbrl.rewards import STEPS_IN_CACHE, RewardEnsemble
+from pbrl.tally import Tally
 
 MEBIBYTE = 2**20
 STATISTICS_AT_ONCE = 65_536  # steps
@@ -162,13 +163,13 @@ class RewardLearner:
         training = replace(examples, weights=examples.weights * sees)
         return training.subset(~held_out), examples.subset(held_out)
 
-    def _train(self, examples: Examples, generator: torch.Generator) -> tuple["_Tally", int]:
+    def _train(self, examples: Examples, generator: torch.Generator) -> tuple[Tally, int]:
         most = self.config.num_steps(len(examples))
         device = examples.labels.device
-        tally, num_steps = _Tally(device), 0
+        tally, num_steps = Tally(device), 0
         while num_steps < most and not self._is_reached(tally):
             if self.config.accuracy_over == "pass":
-                tally = _Tally(device)
+                tally = Tally(device)
             shape = examples.weights.shape
             order = torch.rand(shape, generator=generator, device=device).argsort(1)
             for batch in order.split(self.config.batch_size, dim=1)[: most - num_steps]:
@@ -176,7 +177,7 @@ class RewardLearner:
                 num_steps += 1
         return tally, num_steps
 
-    def _is_reached(self, tally: "_Tally") -> bool:
+    def _is_reached(self, tally: Tally) -> bool:
         accuracy = tally.accuracy()
         if accuracy is None:
             return False
@@ -188,7 +189,7 @@ class RewardLearner:
         self,
         examples: Examples,
         batch: Int[Tensor, "member pair"],
-        tally: "_Tally",
+        tally: Tally,
         generator: torch.Generator,
     ) -> None:
         """Take one gradient step; each member has a minibatch of its own."""
@@ -203,9 +204,9 @@ class RewardLearner:
         self._optimizer.step()
 
     @torch.no_grad()
-    def _judge(self, examples: Examples) -> "_Tally":
+    def _judge(self, examples: Examples) -> Tally:
         """Return how well every member predicts these labels."""
-        tally = _Tally(examples.labels.device)
+        tally = Tally(examples.labels.device)
         rows = torch.arange(len(examples), device=examples.labels.device)
         for part in rows.split(self.config.batch_size):
             batch = part.expand(self.ensemble.num_members, -1)
@@ -215,7 +216,7 @@ class RewardLearner:
         return tally
 
     def _losses(
-        self, examples: Examples, batch: Int[Tensor, "member pair"], crops: Crops, tally: "_Tally"
+        self, examples: Examples, batch: Int[Tensor, "member pair"], crops: Crops, tally: Tally
     ) -> Iterator[Tensor]:
         """Yield the loss of a minibatch in parts, summed over members, and count what is right.
 
@@ -272,26 +273,3 @@ class RewardLearner:
         # torch keeps the tensors of a loaded state and would write into the giver's.
         self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.is_trained = bool(state["is_trained"])
-
-
-class _Tally:
-    """Sums over gradient steps, kept on the device until somebody asks."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.num_steps = 0
-        self._sums = torch.zeros(3, dtype=torch.float64, device=device)  # loss, correct, counted
-
-    def add(self, loss: Tensor, correct: Tensor, counted: Tensor) -> None:
-        """Add a part of a minibatch; each of `counted` counts once per crop."""
-        num_crops = correct.shape[-1]
-        counts = torch.stack([correct.sum(), counted.sum() * num_crops])
-        self._sums += torch.cat([loss.detach()[None].double(), counts])
-
-    def accuracy(self) -> float | None:
-        """Return the share of correct predictions, None where nothing can be correct."""
-        _, correct, counted = self._sums.tolist()
-        return correct / counted if counted else None
-
-    def loss(self) -> float:
-        """Return the mean loss of a gradient step."""
-        return float(self._sums[0]) / self.num_steps

@@ -52,7 +52,7 @@ def learner(reward: RewardConfig = SMALL, seed: int = 0, **config) -> RewardLear
     return RewardLearner(RewardLearningConfig(**config), ensemble)
 
 
-def agreement(fitted: RewardLearner, replay: ReplayBuffer, number: int = 400) -> float:
+def agreement(fitted: RewardLearner, replay: ReplayBuffer, number: int = 200) -> float:
     """Share of fresh pairs that the mean reward puts in the true order."""
     fresh = labelled_pairs(replay, number, seed=99)
     with torch.no_grad():
@@ -78,7 +78,7 @@ def test_fifty_pairs_teach_the_reward_and_the_controls_fail(replay):
         ("flipped", 1 - labelled.labels),
         ("shuffled", labelled.labels[shuffle]),
     ):
-        fitted = learner(RewardConfig())
+        fitted = learner(RewardConfig(), passes=10)
         fitted.fit(dataclasses.replace(labelled, labels=labels), replay, generator())
         accuracies[name] = agreement(fitted, replay)
     assert accuracies["true"] > 0.93
@@ -205,7 +205,7 @@ def test_steps_by_passes():
 
 def test_training_stops_at_the_target_and_at_the_cap(replay):
     labelled = labelled_pairs(replay, 40)
-    early = learner(RewardConfig(), passes=100).fit(labelled, replay, generator())
+    early = learner(passes=100, learning_rate=3e-3).fit(labelled, replay, generator())
     assert early["reward/accuracy"] > 0.97
     assert early["reward/passes"] < 100
     assert early["reward/steps"] == early["reward/passes"]  # 40 pairs are one minibatch
@@ -220,9 +220,9 @@ def test_the_running_accuracy_of_a_session_stops_later_than_that_of_a_pass(repla
     labelled = labelled_pairs(replay, 40)
     steps = {}
     for over in ("pass", "session"):
-        fitted = learner(RewardConfig(), passes=100, target_accuracy=0.95, accuracy_over=over)
+        fitted = learner(passes=100, learning_rate=3e-3, target_accuracy=0.9, accuracy_over=over)
         metrics = fitted.fit(labelled, replay, generator())
-        assert metrics["reward/accuracy"] >= 0.95
+        assert metrics["reward/accuracy"] >= 0.9
         steps[over] = metrics["reward/steps"]
     assert steps["pass"] < steps["session"] < 100
 
@@ -274,7 +274,7 @@ def test_held_out_pairs_are_judged_and_not_learned_from(replay):
     labelled = labelled_pairs(replay, 60)
     held_out = module.held_out_mask(labelled.index, 0.3)
     wrong = torch.where(held_out, 1 - labelled.labels, labelled.labels)
-    metrics = learner(RewardConfig(), validation_share=0.3).fit(
+    metrics = learner(learning_rate=3e-3, validation_share=0.3).fit(
         dataclasses.replace(labelled, labels=wrong), replay, generator()
     )
     assert metrics["reward/accuracy"] > 0.9
@@ -318,8 +318,8 @@ def test_segments_of_unequal_length(replay):
 @pytest.mark.parametrize("name", ["smoothed", "robust", "hinge", "ipo", "biased"])
 def test_every_loss_teaches_the_reward(replay, name):
     loss = LossConfig(name=name, flip_rate=0.1, scale=1.0, bias=0.9)
-    fitted = learner(loss=loss)
-    fitted.fit(labelled_pairs(replay, 100), replay, generator())
+    fitted = learner(loss=loss, learning_rate=3e-3, passes=20)
+    fitted.fit(labelled_pairs(replay, 60), replay, generator())
     assert agreement(fitted, replay) > 0.85
 
 
