@@ -5,9 +5,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from pbrl.commands.plot import load_results
 from pbrl.commands.report import report_run
 from pbrl.training.presets import make_config
+from pbrl.training.result import Result
 from pbrl.training.run import train
 
 RECORDS = Path(__file__).parents[1] / "benchmarks" / "results"
@@ -15,9 +15,8 @@ RECORDS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 def oracle_score(env: str) -> float | None:
     """Return what the agent on true reward came to in the recorded benchmark, if it was run."""
-    if not RECORDS.is_dir():
-        return None
-    scores = [run.score for run in load_results([RECORDS]) if (run.env, run.agent) == (env, "sac")]
+    records = [Result.load(path) for path in sorted(RECORDS.rglob("*.json"))]
+    scores = [run.score for run in records if (run.env, run.agent) == (env, "sac")]
     return sum(scores) / len(scores) if scores else None
 
 

@@ -91,6 +91,7 @@ class _Run:
         self.random_score: float | None = None
         self.seconds = 0.0
         self.resumes = 0
+        self.saved_step = -1
         state: dict[str, Any] | None = None
         if has_checkpoint(folder.checkpoints):
             state, _ = load_checkpoint(folder.checkpoints, self._fingerprint())
@@ -126,7 +127,8 @@ class _Run:
                     f"stopped at step {self.loop.step:,}; the checkpoint is written, "
                     "go on with --resume"
                 )
-        self._checkpoint(started)
+        if self.saved_step != self.loop.step:
+            self._checkpoint(started)
         return self._finish()
 
     def _passed(self, before: int, every: int) -> bool:
@@ -174,6 +176,7 @@ class _Run:
 
     def _checkpoint(self, started: float) -> None:
         self.seconds = time.perf_counter() - started
+        self.saved_step = self.loop.step
         save_checkpoint(
             self.folder.checkpoints,
             {
@@ -194,6 +197,7 @@ class _Run:
         self.score_name = state["score_name"]
         self.random_score = state["random_score"]
         self.seconds = state["seconds"]
+        self.saved_step = self.loop.step
 
     def _finish(self) -> Result:
         loop, config = self.loop, self.config
