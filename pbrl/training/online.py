@@ -1,6 +1,5 @@
 """The online loop: act, store, ask when it is time, learn."""
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from pbrl.agents.sac import SAC
 from pbrl.intrinsic import IntrinsicReward
 from pbrl.randomness import Generators
 from pbrl.replay import Batch, ReplayBuffer
-from pbrl.replay_rules import ReplayRuleConfig, sample_batch
+from pbrl.training.batches import draw_batch
 from pbrl.training.collector import Collector
 from pbrl.training.config import TrainConfig
 from pbrl.training.preferences import (
@@ -95,15 +94,13 @@ class OnlineLoop:
         self.num_updates += 1
 
     def _batch(self) -> Batch:
-        uniform = ReplayRuleConfig()
-        rule = self.config.replay_rule if self.source.is_asking else uniform
-        if self.source.is_ready:
-            return sample_batch(
-                self.replay, rule, self.config.batch_size, self.generators["replay"]
-            )
-        batch = self.replay.sample(self.config.batch_size, self.generators["replay"])
-        return replace(
-            batch, rewards=self.intrinsic(batch.observations, self.replay.all_observations())
+        return draw_batch(
+            self.replay,
+            self.config.batch_size,
+            source=self.source,
+            rule=self.config.replay_rule,
+            intrinsic=self.intrinsic,
+            generator=self.generators["replay"],
         )
 
     @property
