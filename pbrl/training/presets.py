@@ -328,10 +328,22 @@ def _preferences(  # noqa: PLR0913  the choices of `make_config`
         ),
         sampler=chosen,
         teacher=make_teacher(teacher).config,
-        reward=RewardConfig(num_members=1 if agent == "qpa" else 3),
+        reward=_reward(agent, isinstance(numbers, CpuNumbers)),
         learning=_learning(agent, source, numbers, chosen.segment_length),
         control=control,
     )
+
+
+def _reward(agent: str, is_small: bool) -> RewardConfig:
+    """Return the papers' ensemble, or for small runs one that makes more of few labels.
+
+    Trained on 100 near on-policy labels of one walker-walk run (two draws of labels), three members
+    on standardised observations order 84 % of unseen pairs of recent episodes and 87 % of pairs of
+    the whole run rightly; three on raw observations 80 % and 80 %, QPA's one member 76 % and 75 %.
+    """
+    if is_small:
+        return RewardConfig(num_members=3, normalize_observations=True)
+    return RewardConfig(num_members=1 if agent == "qpa" else 3)
 
 
 def _learning(
