@@ -1,0 +1,89 @@
+"""Every program in scripts/ starts, does its work on something small, and stops."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TINY = [
+    "--steps", "500", "--eval-every", "250", "--eval-episodes", "1", "--batch-size", "32",
+    "--sac.hidden-sizes", "16", "16", "--seed-steps", "50", "--log-every", "100",
+    "--preferences.schedule.first-step", "200", "--preferences.schedule.interval", "100",
+    "--preferences.schedule.budget", "10", "--preferences.schedule.session-size", "5",
+]  # fmt: skip
+
+
+def run(*words: str, cwd: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with one small run in it."""
+    folder = tmp_path_factory.mktemp("scripts")
+    script = str(ROOT / "scripts" / "train.py")
+    output = run(script, "gym/Pendulum-v1", "--agent", "pebble", *TINY, cwd=folder)
+    assert "curves.png" in output
+    return folder
+
+
+def test_train_writes_a_run(folder):
+    result = json.loads((folder / "runs/gym/Pendulum-v1/pebble-0/result.json").read_text())
+    assert (result["agent"], result["steps"], result["labels_given"]) == ("pebble", 500, 10)
+    assert (folder / "runs/gym/Pendulum-v1/pebble-0/curves.png").stat().st_size > 5_000
+
+
+def test_evaluate_prints_a_table_and_writes_a_video(folder):
+    script = str(ROOT / "scripts" / "evaluate.py")
+    words = ("runs/gym/Pendulum-v1/pebble-0", "--episodes", "2", "--video", "clip.gif")
+    output = run(script, *words, cwd=folder)
+    assert "true return" in output
+    assert (folder / "clip.gif").stat().st_size > 10_000
+
+
+def test_plot_draws_the_runs_of_a_folder(folder):
+    output = run(str(ROOT / "scripts" / "plot.py"), "runs", "--out", "all.svg", cwd=folder)
+    assert "pebble" in output
+    assert (folder / "all.svg").read_text().startswith("<?xml")
+
+
+def test_benchmark_runs_a_suite_of_ones_own(folder):
+    options = {word.removeprefix("--"): value for word, value in zip(TINY, TINY[1:], strict=False)}
+    options = {k: v for k, v in options.items() if not k[0].isdigit() and "hidden" not in k}
+    lines = [f'"{name}" = {value}' for name, value in options.items() if "." not in name]
+    labels = [f'"{name}" = {value}' for name, value in options.items() if "." in name]
+    suite = folder / "small.toml"
+    suite.write_text(
+        'title = "Small"\nseeds = [0]\n'
+        f"options = {{ {', '.join(lines)} }}\n"
+        f'[[tasks]]\nenv = "gym/Pendulum-v1"\nlabel_options = {{ {", ".join(labels)} }}\n'
+        '[[methods]]\nagent = "sac"\n[[methods]]\nagent = "qpa"\ncontrol = "flipped-labels"\n'
+    )
+    (folder / "docs").mkdir()
+    script = str(ROOT / "scripts" / "benchmark.py")
+    run(script, str(suite), "--workers", "2", cwd=folder)
+    records = sorted((folder / "benchmarks" / "results" / "small").glob("*.json"))
+    assert len(records) == 2
+    assert json.loads(records[0].read_text())["control"] == "flipped-labels"
+
+
+def test_the_demonstration_ends_in_a_table_a_curve_and_a_video(tmp_path):
+    script = str(ROOT / "scripts" / "demo.py")
+    words = ("--env", "gym/Pendulum-v1", "--steps", "2100", "--out", "demo")
+    output = run(script, *words, cwd=tmp_path)
+    assert "random" in output
+    assert (tmp_path / "demo" / "curves.png").exists()
+    assert list((tmp_path / "demo").glob("policy.*"))

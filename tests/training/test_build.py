@@ -1,0 +1,26 @@
+from dataclasses import replace
+
+import pytest
+
+from pbrl.training.build import build_loop, dimensions, make_env
+from pbrl.training.preferences import PreferenceReward, TrueReward
+
+
+def test_the_parts_are_those_of_the_configuration(tiny_config):
+    loop = build_loop(tiny_config)
+    assert isinstance(loop.source, PreferenceReward)
+    assert loop.source.schedule.config.total_steps == tiny_config.steps
+    assert loop.source.learner.ensemble.num_members == 2
+    assert loop.episode_length == 20
+    assert isinstance(build_loop(replace(tiny_config, preferences=None)).source, TrueReward)
+
+
+def test_purposes_get_different_seeds(tiny_config):
+    first, second = (make_env(tiny_config, num_envs=1, key=(key,)) for key in (0, 1))
+    assert not (first.reset()[0] == second.reset()[0]).all()
+    assert dimensions(first) == (2, 1)
+
+
+def test_a_first_session_after_the_end_is_refused(tiny_config):
+    with pytest.raises(ValueError, match="first_step"):
+        build_loop(replace(tiny_config, steps=100))
