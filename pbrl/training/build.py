@@ -20,6 +20,7 @@ from pbrl.training.config import PreferenceConfig, TrainConfig
 from pbrl.training.online import PURPOSES, OnlineLoop
 from pbrl.training.preferences import PreferenceReward, TrueReward
 
+UNLIMITED_EPISODE = 1_000_000  # steps, where an environment has no time limit
 TRAINING_ENV, EVALUATION_ENV, RANDOM_POLICY = 0, 1, 2  # keys of the seeds that each gets
 
 
@@ -102,6 +103,13 @@ def build_loop(
     )
     agent = build_agent(config, env, generators)
     preferences = config.preferences
+    episode_length = _episode_length(env)
+    if preferences is not None and preferences.sampler.segment_length > episode_length:
+        raise ValueError(
+            f"segments of {preferences.sampler.segment_length} steps are longer than every episode "
+            f"of {config.env}, which ends after {episode_length} steps: lower "
+            "preferences.sampler.segment_length"
+        )
     source: PreferenceReward | TrueReward = TrueReward()
     if preferences is not None:
         schedule = replace(preferences.schedule, total_steps=config.steps)
@@ -120,7 +128,7 @@ def build_loop(
         source=source,
         intrinsic=IntrinsicReward((preferences or PreferenceConfig()).intrinsic),
         generators=generators,
-        episode_length=_episode_length(env),
+        episode_length=episode_length,
     )
 
 
@@ -158,4 +166,4 @@ def build_preference_reward(
 def _episode_length(env: VectorEnv[Any, Any, Any]) -> int:
     record = getattr(env, "record", None)
     length = getattr(record, "max_episode_steps", None)
-    return int(length) if length else 1_000
+    return int(length) if length else UNLIMITED_EPISODE

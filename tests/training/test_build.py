@@ -24,3 +24,11 @@ def test_purposes_get_different_seeds(tiny_config):
 def test_a_first_session_after_the_end_is_refused(tiny_config):
     with pytest.raises(ValueError, match="first_step"):
         build_loop(replace(tiny_config, steps=100))
+
+
+def test_segments_longer_than_every_episode_are_refused_before_any_step(tiny_config):
+    preferences = tiny_config.preferences
+    sampler = replace(preferences.sampler, segment_length=21)
+    config = replace(tiny_config, preferences=replace(preferences, sampler=sampler))
+    with pytest.raises(ValueError, match="segments of 21 steps are longer than every episode"):
+        build_loop(config)
