@@ -1,0 +1,1 @@
+"""Sections of `speed_online.py`, one file each."""
