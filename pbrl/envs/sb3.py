@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from pbrl.envs.checks import check_action_space
@@ -54,10 +55,7 @@ class RecordSegments(VecEnvWrapper):
         """As `step_wait` of the environment."""
         device = self.replay.device
         observations, rewards, dones, infos = self.venv.step_wait()
-        following = np.array(observations)
-        for index in np.flatnonzero(dones):
-            following[index] = infos[index]["terminal_observation"]
-        is_cut = np.array([info.get("TimeLimit.truncated", False) for info in infos], np.bool_)
+        following, is_cut = true_ends(observations, dones, infos)
         true_rewards = torch.as_tensor(rewards).to(device, torch.float32)
         step = Step(
             self._observations,
@@ -66,7 +64,7 @@ class RecordSegments(VecEnvWrapper):
             true_rewards,
             flat(following, device),
             torch.as_tensor(dones & ~is_cut).to(device),
-            torch.as_tensor(dones & is_cut).to(device),
+            torch.as_tensor(is_cut).to(device),
         )
         self._writer.add(step, np.ones(self.num_envs, np.bool_))
         self._observations = flat(observations, device)
@@ -75,3 +73,20 @@ class RecordSegments(VecEnvWrapper):
     def segments(self, number: int, length: int, generator: torch.Generator) -> Segments:
         """Return segments of complete episodes, drawn uniformly over all windows."""
         return self.replay.gather(self.replay.sample_segments(number, length, generator))
+
+
+def true_ends(
+    observations: Any, dones: Bool[np.ndarray, " env"], infos: list[dict[str, Any]]
+) -> tuple[np.ndarray, Bool[np.ndarray, " env"]]:
+    """Return the true next observations of a step, and in which environments time was up.
+
+    Args:
+        observations: what the environment returned, after the reset of finished episodes.
+        dones: which episodes have ended.
+        infos: what else the environment returned.
+    """
+    following = np.array(observations)
+    for index in np.flatnonzero(dones):
+        following[index] = infos[index]["terminal_observation"]
+    is_cut = np.array([info.get("TimeLimit.truncated", False) for info in infos], np.bool_)
+    return following, is_cut & dones
