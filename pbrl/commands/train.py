@@ -69,7 +69,6 @@ def main(arguments: Sequence[str]) -> None:
     )
     config = configure(options, ["--help"] if options.show_options else rest)
     from pbrl.commands.report import report_run
-
     from pbrl.training.run import train
 
     result = train(config, options.folder, resume=options.resume, wandb=options.wandb)
