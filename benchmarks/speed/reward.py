@@ -54,8 +54,8 @@ def ensemble_training(rounds: int) -> list[Row]:
         ratio = times["loop over members"].cpu / times["pbrl"].cpu
         aim: dict[str, Any]
         if is_full:
-            is_met = rate >= LEAST_SHARE * reference["torch.mm"]
-            aim = {"aim": f"{LEAST_SHARE:.0%} of torch.mm", "is_met": is_met}
+            is_met = rate >= LEAST_SHARE * max(reference.values())
+            aim = {"aim": f"{LEAST_SHARE:.0%} of the fastest product", "is_met": is_met}
             size = f"{num_rows} rows by {width}x{width}"
             rows.extend(product_rows("float32 product", size, times, reference))
         else:
