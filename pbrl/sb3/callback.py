@@ -103,7 +103,7 @@ class FeedbackCallback(BaseCallback):
             )
         buffer.bind(self.env.replay, self.env.capacity, self._draw_batch)
 
-    def _x(self) -> None:
+    def _on_rollout_start(self) -> None:
         step = self.env.replay.num_steps_added
         was_ready = self.source.is_ready
         metrics = self.source.hold_session(step, step - self._step, self.env.progress)
@@ -118,7 +118,6 @@ class FeedbackCallback(BaseCallback):
             self.logger.record(name, value)
 
     def _on_step(self) -> bool:
-        self._x()
         return True
 
     def _metrics(self) -> Metrics:
