@@ -130,7 +130,7 @@ def test_it_holds_no_data_of_its_own():
     assert buffer.size() == 0
 
 
-def test_misuse_is_refused_with_the_remedy():
+def test_misuse_is_refused_with_the_remedy(tmp_path):
     env = PreferenceVecEnv(points(), capacity=100)
     spaces = env.observation_space, env.action_space
     with pytest.raises(ValueError, match="not a terminal state"):
@@ -142,6 +142,6 @@ def test_misuse_is_refused_with_the_remedy():
     with pytest.raises(ValueError, match="pass buffer_size=100"):
         model.learn(10, callback=FeedbackCallback(env, preferences()))
     with pytest.raises(TypeError, match="FeedbackCallback.save"):
-        model.save_replay_buffer("unused")
+        model.save_replay_buffer(tmp_path / "replay")
     with pytest.raises(NotImplementedError, match="PreferenceVecEnv"):
         model.replay_buffer.reset()
