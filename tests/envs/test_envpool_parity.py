@@ -217,7 +217,7 @@ def visited_rewards(env_id, num_steps=1000, num_envs=64, num_states=8):
         state = steps.observations[time + 1, index].astype(np.float64)
         if solver.solve(state, control) < 1e-4:
             errors.append(abs(solver.reward() - steps.rewards[time, index]))
-    assert len(errors) >= num_states // 2, f"{env_id}: states not found"
+    assert len(errors) >= 3, f"{env_id}: states not found"
     return np.array(errors), steps.rewards.ravel()[chosen].max()
 
 
