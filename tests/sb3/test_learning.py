@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from stable_baselines3 import PPO, SAC, TD3
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecMonitor
 
+from pbrl import envs
 from pbrl.sb3 import GymnasiumVecEnv, preference_learning
+from pbrl.training.presets import make_config
 from tests.sb3.point import points, preferences, small_model
 
 NUM_EPISODES = 20
@@ -55,3 +58,29 @@ def test_it_learns_from_preferences_and_not_from_shuffled_labels(kind):
     assert -9 < at_random < -7
     assert learned > 0.6 * at_random
     assert shuffled < 0.75 * at_random
+
+
+def pendulum_score(kind, control):
+    """Train on 100 labels and return the true return."""
+    config = make_config("gym/Pendulum-v1", "pebble", control=control).preferences
+    noise = {"action_noise": NormalActionNoise(np.zeros(1), np.full(1, 0.1))}
+    env, callback, options = preference_learning("gym/Pendulum-v1", config)
+    model = kind(
+        "MlpPolicy",
+        env,
+        learning_rate=1e-3,
+        policy_kwargs={"net_arch": [64, 64]},
+        seed=0,
+        **({} if kind is SAC else noise),
+        **options,
+    )
+    model.learn(12_000, callback=callback)
+    return true_return(model, envs.make("gym/Pendulum-v1", NUM_EPISODES))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [SAC, TD3])
+def test_a_pendulum_is_swung_up_for_preferences(kind):
+    # Random actions return about -1,300 and good ones -150.
+    assert pendulum_score(kind, "none") > -400
+    assert pendulum_score(kind, "shuffled-labels") < -700
