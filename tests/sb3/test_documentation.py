@@ -10,14 +10,14 @@ from pbrl.reward_learning import RewardLearningConfig
 PAGE = Path(__file__).parents[2] / "docs" / "stable-baselines3.md"
 FEWER = {  # what stands on the page, and what is run here
     "budget=100, session_size=10": "budget=8, session_size=4",
-    "budget=200, session_size=20": "budget=8, session_size=4",
+    "budget=500, session_size=25": "budget=8, session_size=4",
     "first_step=2_000, interval=1_000": "first_step=400, interval=20",
     "first_step=8_000, interval=8_000": "first_step=1_000, interval=20",
     "segment_length=25)": "segment_length=25), learning=RewardLearningConfig(passes=2)",
     "15_000": "425",
     "n_steps=1_024": "n_steps=256",
     "n_steps=256, seed": "n_steps=256, n_epochs=1, seed",
-    "120_000": "1_060",
+    "150_000": "1_060",
     "5_000": "10",
     "20_000": "1_030",
     '"pendulum/': '"FOLDER/',
