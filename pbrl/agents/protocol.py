@@ -5,6 +5,8 @@ from typing import Any, Protocol, TypeVar
 from jaxtyping import Float
 from torch import Tensor
 
+from pbrl.pairs import OfflineBatch, OfflineBatchSizes
+
 BatchT_contra = TypeVar("BatchT_contra", contravariant=True)
 
 
@@ -27,4 +29,13 @@ class Agent(Protocol[BatchT_contra]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned; learning goes on bit for bit."""
+        ...
+
+
+class OfflineAgent(Agent[OfflineBatch], Protocol):
+    """A policy that learns from a dataset, from labelled pairs of its segments, or from both."""
+
+    @property
+    def batch_sizes(self) -> OfflineBatchSizes:
+        """What the next update draws; it may change from one phase of a method to the next."""
         ...

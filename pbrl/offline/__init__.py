@@ -1,0 +1,1 @@
+"""Offline data: datasets, stored labels and collection."""

@@ -1,0 +1,168 @@
+"""What offline learners draw: minibatches of labelled pairs and of transitions."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from pbrl.feedback import TIE, LabelledQueries
+from pbrl.replay import Batch
+from pbrl.segments import SegmentIndex, Segments
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Labelled pairs, gathered.
+
+    Attributes:
+        segments: `[query, 2, time, ...]`.
+        labels: probability that segment 1 (the second) is preferred, in [0, 1]; 0.5 is a tie.
+        weights: how much each pair counts in a loss.
+    """
+
+    segments: Segments
+    labels: Float[Tensor, " query"]
+    weights: Float[Tensor, " query"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def is_preferred(self) -> Bool[Tensor, "query two"]:
+        """Return which of the two segments are preferred; of a tie, both."""
+        return torch.stack([self.labels <= TIE, self.labels >= TIE], -1)
+
+
+@dataclass(frozen=True)
+class OfflineBatch:
+    """What an offline method learns from in one update; the parts that it did not ask for are None.
+
+    Attributes:
+        pairs: labelled pairs of segments.
+        transitions: steps of the dataset, labelled or not.
+    """
+
+    pairs: PairBatch | None = None
+    transitions: Batch | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfflineBatchSizes:
+    """What one update of an offline method draws.
+
+    Attributes:
+        pairs: labelled pairs; 0 for none.
+        transitions: steps of the dataset; 0 for none.
+        segment_steps: a random window of this many steps is cut from each segment, at the same
+            place for a whole batch; None takes whole segments.
+    """
+
+    pairs: int = 0
+    transitions: int = 0
+    segment_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.pairs, self.transitions) < 0 or self.pairs + self.transitions == 0:
+            raise ValueError(
+                "pairs and transitions must not be negative and not both 0, got "
+                f"{self.pairs} and {self.transitions}"
+            )
+        if self.segment_steps is not None and self.segment_steps < 1:
+            raise ValueError(f"segment_steps must be at least 1, got {self.segment_steps}")
+
+
+class PreferenceData(Protocol):
+    """Preferences between segments of one dataset, from which labelled pairs are drawn."""
+
+    @property
+    def segments(self) -> SegmentIndex:
+        """Every segment that takes part, `[segment]`, each once."""
+        ...
+
+    def draw(self, number: int, generator: torch.Generator) -> LabelledQueries:
+        """Draw labelled pairs uniformly with replacement."""
+        ...
+
+
+class LabelledPairs:
+    """A fixed set of labelled pairs: sparse comparisons.
+
+    Args:
+        labelled: one row per answer; at least one.
+
+    Raises:
+        ValueError: if there is no label.
+    """
+
+    def __init__(self, labelled: LabelledQueries) -> None:
+        if len(labelled) == 0:
+            raise ValueError("there is no labelled pair to learn from")
+        self.labelled = labelled
+        index = labelled.index
+        columns = torch.stack([index.episode, index.start, index.length], -1)
+        self._segments = SegmentIndex(*torch.unique(columns.view(-1, 3), dim=0).unbind(1))
+
+    def __len__(self) -> int:
+        return len(self.labelled)
+
+    @property
+    def segments(self) -> SegmentIndex:
+        """Every segment that takes part, each once."""
+        return self._segments
+
+    def draw(self, number: int, generator: torch.Generator) -> LabelledQueries:
+        """Draw labelled pairs uniformly with replacement."""
+        labels = self.labelled.labels
+        rows = torch.randint(len(labels), (number,), generator=generator, device=generator.device)
+        rows = rows.to(labels.device)
+        return LabelledQueries(self.labelled.index[rows], labels[rows], self.labelled.weights[rows])
+
+
+class ScoredSegments:
+    """Segments with a score each, any two of which make a pair: dense comparisons.
+
+    The label of a pair is 1 where the second has the higher score, 0 where the first has, and 0.5
+    where they are equal (CPL's "rank" data, Hejna et al. 2024).
+
+    Args:
+        index: the segments, `[segment]`; at least two.
+        scores: higher is better, `[segment]`.
+
+    Raises:
+        ValueError: if there are fewer than two segments, their numbers differ, or a score is not
+            finite.
+    """
+
+    def __init__(self, index: SegmentIndex, scores: Float[Tensor, " segment"]) -> None:
+        if len(index) < 2 or len(index) != len(scores):  # noqa: PLR2004  a pair
+            raise ValueError(
+                f"pairs need at least two segments with one score each, got {len(index)} segments "
+                f"and {len(scores)} scores"
+            )
+        if not bool(scores.isfinite().all()):
+            raise ValueError("scores of segments must be finite")
+        self.scores = scores
+        self._segments = index
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def segments(self) -> SegmentIndex:
+        """Every segment that takes part, each once."""
+        return self._segments
+
+    def draw(self, number: int, generator: torch.Generator) -> LabelledQueries:
+        """Draw pairs of two different segments uniformly with replacement."""
+        size, device = len(self.scores), generator.device
+        first = torch.randint(size, (number,), generator=generator, device=device)
+        offset = torch.randint(1, size, (number,), generator=generator, device=device)
+        pairs = torch.stack([first, (first + offset) % size], -1).to(self.scores.device)
+        return self.label(pairs)
+
+    def label(self, pairs: Tensor) -> LabelledQueries:
+        """Return pairs of segments, given by row `[query, 2]`, with the label of their scores."""
+        score_0, score_1 = self.scores[pairs].unbind(-1)
+        labels = (torch.sign(score_1 - score_0) + 1) / 2
+        return LabelledQueries(self._segments[pairs], labels, torch.ones_like(labels))
