@@ -1,6 +1,5 @@
 """The command `pbrl`: one verb per word, each a module of `pbrl.commands`."""
 
-import difflib
 import importlib
 import os
 import sys
@@ -8,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 
 import pbrl
+from pbrl.lookup import suggest
 
 # A verb's module is imported when it is asked for: `pbrl plot` need not wait for a simulator.
 VERBS = {
@@ -35,9 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _write(f"pbrl {pbrl.__version__}")
         return
     if verb not in VERBS:
-        nearest = difflib.get_close_matches(verb, VERBS, n=1)
-        hint = f"; did you mean {nearest[0]}?" if nearest else ""
-        _write(f"pbrl: unknown verb {verb!r}{hint}", 2)
+        _write(f"pbrl: unknown verb {verb!r}{suggest(verb, VERBS)}", 2)
         _write(_usage(), 2)
         raise SystemExit(USER_ERROR)
     run_verb(verb, rest)

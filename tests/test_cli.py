@@ -83,7 +83,7 @@ def test_an_unknown_verb_suggests_the_nearest(capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["trian"])
     assert stop.value.code == 2
-    assert "did you mean train?" in capsys.readouterr().err
+    assert "did you mean 'train'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [[], ["--help"]])

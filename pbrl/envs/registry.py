@@ -1,6 +1,5 @@
 """`make`: one call for every environment, whatever its source."""
 
-import difflib
 import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from gymnasium.vector import VectorEnv
 from pbrl.envs.record import EnvRecord, installed_versions
 from pbrl.envs.tensors import TensorVectorEnv
 from pbrl.envs.vector import Lane, SerialVectorEnv, lane_seeds
+from pbrl.lookup import suggest
 
 EnvConstructor = Callable[[], gymnasium.Env[Any, Any]]
 
@@ -151,9 +151,3 @@ def parse_id(env_id: str) -> tuple[str, str]:
     if not _load(source).has_task(task):
         raise ValueError(f"unknown environment {env_id!r}{suggest(env_id, list_ids(source))}")
     return source, task
-
-
-def suggest(wrong: str, known: Sequence[str]) -> str:
-    """Return "; did you mean ...?" with the nearest of `known`, or nothing."""
-    nearest = difflib.get_close_matches(wrong, known, n=3, cutoff=0.5)
-    return f"; did you mean {', '.join(nearest)}?" if nearest else ""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pbrl.feedback import Answers, Queries, check_answers
-from pbrl.queries.lookup import look_up
+from pbrl.lookup import look_up
 from pbrl.queries.simulated import TEACHERS, SimulatedTeacher, TeacherConfig
 from pbrl.segments import Segments
 

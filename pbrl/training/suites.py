@@ -1,11 +1,11 @@
 """Benchmark suites as data: which runs they consist of, and what is recorded of them."""
 
-import difflib
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pbrl.lookup import suggest
 from pbrl.training.decode import decode
 from pbrl.training.plots import ORACLE
 from pbrl.training.result import CONTROLS, Result
@@ -182,9 +182,9 @@ def find_suite(name: str, folder: Path) -> Path:
     path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
     if not path.is_file():
         known = sorted(file.stem for file in folder.glob("*.toml"))
-        nearest = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {nearest[0]}?" if nearest else f"; there are {known}"
-        raise FileNotFoundError(f"there is no suite {name!r} in {folder}{hint}")
+        raise FileNotFoundError(
+            f"there is no suite {name!r} in {folder}{suggest(name, known)} (known: {known})"
+        )
     return path
 
 

@@ -14,5 +14,5 @@ def test_every_registered_name_leads_to_a_class():
 
 
 def test_an_unknown_name_suggests_the_nearest():
-    with pytest.raises(ValueError, match='called "sca"; did you mean sac'):
+    with pytest.raises(ValueError, match="unknown agent 'sca'; did you mean 'sac'"):
         agent_class("sca")

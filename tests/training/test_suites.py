@@ -87,9 +87,9 @@ def test_suites_are_found_by_name_or_path(tmp_path):
     path.write_text(SUITE)
     assert find_suite("online-cpu", tmp_path) == path
     assert find_suite(str(path), tmp_path / "elsewhere") == path
-    with pytest.raises(FileNotFoundError, match="did you mean online-cpu"):
+    with pytest.raises(FileNotFoundError, match="did you mean 'online-cpu'"):
         find_suite("onlinecpu", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"there are \['online-cpu'\]"):
+    with pytest.raises(FileNotFoundError, match=r"known: \['online-cpu'\]"):
         find_suite("zzz", tmp_path)
 
 

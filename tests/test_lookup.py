@@ -1,6 +1,6 @@
 import pytest
 
-from pbrl.queries.lookup import look_up
+from pbrl.lookup import look_up
 
 TABLE = {"uniform": 1, "k-center": 2, "k-center+entropy": 3}
 

@@ -1,6 +1,6 @@
 """Find an entry of a table by name, with help for a misspelt one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TypeVar
 
@@ -20,6 +20,10 @@ def look_up(kind: str, name: str, table: Mapping[str, Entry]) -> Entry:
     """
     if name in table:
         return table[name]
-    nearest = get_close_matches(name, table, n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
-    raise ValueError(f"unknown {kind} {name!r}{hint} (known: {', '.join(table)})")
+    raise ValueError(f"unknown {kind} {name!r}{suggest(name, table)} (known: {', '.join(table)})")
+
+
+def suggest(wrong: str, known: Iterable[str]) -> str:
+    """Return "; did you mean ...?" with the nearest of `known`, or nothing."""
+    nearest = get_close_matches(wrong, list(known), n=3, cutoff=0.4)
+    return f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
