@@ -35,16 +35,34 @@ class PairBatch:
 
 
 @dataclass(frozen=True)
+class ListBatch:
+    """Lists of graded segments, gathered: rankings, ratings, or one dense batch.
+
+    Attributes:
+        segments: `[list, item, time, ...]`.
+        grades: of each segment, comparable within its list; higher is better.
+    """
+
+    segments: Segments
+    grades: Float[Tensor, "list item"]
+
+    def __len__(self) -> int:
+        return len(self.grades)
+
+
+@dataclass(frozen=True)
 class OfflineBatch:
     """What an offline method learns from in one update; the parts that it did not ask for are None.
 
     Attributes:
         pairs: labelled pairs of segments.
         transitions: steps of the dataset, labelled or not.
+        lists: graded lists of segments.
     """
 
     pairs: PairBatch | None = None
     transitions: Batch | None = None
+    lists: ListBatch | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,20 +72,27 @@ class OfflineBatchSizes:
     Attributes:
         pairs: labelled pairs; 0 for none.
         transitions: steps of the dataset; 0 for none.
+        lists: graded lists of segments; 0 for none.
+        items: segments of each list.
         segment_steps: a random window of this many steps is cut from each segment, at the same
             place for a whole batch; None takes whole segments.
     """
 
     pairs: int = 0
     transitions: int = 0
+    lists: int = 0
+    items: int = 0
     segment_steps: int | None = None
 
     def __post_init__(self) -> None:
-        if min(self.pairs, self.transitions) < 0 or self.pairs + self.transitions == 0:
+        sizes = (self.pairs, self.transitions, self.lists)
+        if min(sizes) < 0 or sum(sizes) == 0:
             raise ValueError(
-                "pairs and transitions must not be negative and not both 0, got "
-                f"{self.pairs} and {self.transitions}"
+                "pairs, transitions and lists must not be negative and not all 0, got "
+                f"{self.pairs}, {self.transitions} and {self.lists}"
             )
+        if self.lists > 0 and self.items < 2:  # noqa: PLR2004  a pair is the shortest list
+            raise ValueError(f"items of a list must be at least 2, got {self.items}")
         if self.segment_steps is not None and self.segment_steps < 1:
             raise ValueError(f"segment_steps must be at least 1, got {self.segment_steps}")
 
@@ -160,6 +185,20 @@ class ScoredSegments:
         offset = torch.randint(1, size, (number,), generator=generator, device=device)
         pairs = torch.stack([first, (first + offset) % size], -1).to(self.scores.device)
         return self.label(pairs)
+
+    def draw_lists(
+        self, number: int, items: int, generator: torch.Generator
+    ) -> tuple[SegmentIndex, Float[Tensor, "list item"]]:
+        """Draw lists of different segments, `[list, item]`, and their scores.
+
+        Raises:
+            ValueError: if there are fewer segments than a list takes.
+        """
+        if items > len(self.scores):
+            raise ValueError(f"a list of {items} needs as many segments, got {len(self.scores)}")
+        keys = torch.rand(number, len(self.scores), generator=generator, device=generator.device)
+        rows = keys.topk(items, sorted=False).indices.to(self.scores.device)
+        return self._segments[rows], self.scores[rows]
 
     def label(self, pairs: Tensor) -> LabelledQueries:
         """Return pairs of segments, given by row `[query, 2]`, with the label of their scores."""

@@ -49,6 +49,19 @@ def test_scores_order_any_two_segments() -> None:
     assert torch.equal(drawn.labels, expected)
 
 
+def test_lists_hold_different_segments_with_their_scores() -> None:
+    scores = torch.tensor([1.0, 3.0, 1.5, 2.0])
+    data = ScoredSegments(index(0, 1, 2, 3), scores)
+    drawn, grades = data.draw_lists(200, 3, torch.Generator().manual_seed(0))
+    assert drawn.shape == grades.shape == (200, 3)
+    assert torch.equal(scores[drawn.episode], grades)
+    assert all(len(set(row)) == 3 for row in drawn.episode.tolist())
+    counts = torch.bincount(drawn.episode.flatten(), minlength=4)
+    assert bool((counts > 120).all())  # 150 each on average
+    with pytest.raises(ValueError, match="a list of 5 needs"):
+        data.draw_lists(1, 5, torch.Generator())
+
+
 @pytest.mark.parametrize(
     ("scores", "match"),
     [([1.0, 2.0], "3 segments and 2"), ([1.0, float("nan"), 0.0], "finite")],
@@ -59,7 +72,9 @@ def test_scores_that_fit_nothing_are_refused(scores: list[float], match: str) ->
 
 
 def test_an_update_that_draws_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="not both 0"):
+    with pytest.raises(ValueError, match="not all 0"):
         OfflineBatchSizes()
     with pytest.raises(ValueError, match="segment_steps"):
         OfflineBatchSizes(pairs=1, segment_steps=0)
+    with pytest.raises(ValueError, match="items of a list"):
+        OfflineBatchSizes(lists=1)
