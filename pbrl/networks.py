@@ -1,12 +1,14 @@
 """Multi-layer perceptrons, alone and as ensembles whose members are a leading tensor axis."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pbrl.dropout import Dropout
 from pbrl.linear import linear
 
 LEAKY_SLOPE = 0.01
@@ -112,10 +114,15 @@ def mlp(
     *,
     activation: str = "relu",
     output_activation: str = "identity",
+    dropout: float = 0.0,
     initialization: str = "torch",
     generator: torch.Generator | None = None,
 ) -> nn.Sequential:
-    """Return one perceptron; the arguments are those of `EnsembleMLP`."""
+    """Return one perceptron; the arguments are those of `EnsembleMLP`, and dropout.
+
+    `dropout` is the share of each hidden layer that is dropped in training mode, between the linear
+    layer and its activation; the generator draws it too.
+    """
 
     def layer(num_inputs: int, num_outputs: int) -> nn.Module:
         device = _device_of(generator)
@@ -123,7 +130,8 @@ def mlp(
         initialize(single.weight.data, single.bias.data, initialization, generator)
         return single
 
-    return _stack(layer, sizes, activation, output_activation)
+    thin = partial(Dropout, dropout, generator) if dropout else None
+    return _stack(layer, sizes, activation, output_activation, thin)
 
 
 @torch.no_grad()
@@ -189,6 +197,7 @@ def _stack(
     sizes: Sequence[int],
     activation: str,
     output_activation: str,
+    dropout: Callable[[], nn.Module] | None = None,
 ) -> nn.Sequential:
     """Return layers of the given sizes with activations between them and after the last."""
     shapes = list(pairwise(sizes))
@@ -196,6 +205,9 @@ def _stack(
         raise ValueError(f"sizes must name inputs and outputs, got {list(sizes)}")
     parts: list[nn.Module] = []
     for depth, (num_inputs, num_outputs) in enumerate(shapes, start=1):
+        is_last = depth == len(shapes)
         parts.append(layer(num_inputs, num_outputs))
-        parts.append(make_activation(output_activation if depth == len(shapes) else activation))
+        if dropout is not None and not is_last:
+            parts.append(dropout())
+        parts.append(make_activation(output_activation if is_last else activation))
     return nn.Sequential(*parts)

@@ -1,0 +1,175 @@
+"""Policies for offline learning: a tanh mean, and a density that is not squashed."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pbrl.networks import mlp
+
+PolicyKind = Literal["fixed-variance", "gaussian"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """The network of a policy; the defaults are those of IQL and IPL (Hejna and Sadigh 2023).
+
+    Attributes:
+        kind: "gaussian" has one learned standard deviation per action dimension, the same in every
+            state. "fixed-variance" is CPL's (Hejna et al. 2024): its log density is minus the
+            squared distance to the mean, without the factor 1/2 and without a constant, and it acts
+            by its mean alone.
+        hidden_sizes: widths of the hidden layers, ReLU between them. CPL: 512, 512.
+        dropout: share of each hidden layer dropped in training mode, in [0, 1). CPL: 0.25.
+        log_std_bounds: range of the log standard deviation, which starts at 0.
+        initialization: "orthogonal" with gain 1 and zero biases, as CPL and IPL, or "torch".
+    """
+
+    kind: PolicyKind = "gaussian"
+    hidden_sizes: tuple[int, ...] = (256, 256)
+    dropout: float = 0.0
+    log_std_bounds: tuple[float, float] = (-5.0, 2.0)
+    initialization: Literal["orthogonal", "torch"] = "orthogonal"
+
+    def __post_init__(self) -> None:
+        for name, legal, holds in (
+            ("kind", " or ".join(get_args(PolicyKind)), self.kind in get_args(PolicyKind)),
+            ("hidden_sizes", "positive widths", all(size >= 1 for size in self.hidden_sizes)),
+            ("dropout", "in [0, 1)", 0 <= self.dropout < 1),
+            ("log_std_bounds", "increasing", self.log_std_bounds[0] < self.log_std_bounds[1]),
+            (
+                "initialization",
+                "orthogonal or torch",
+                self.initialization in ("orthogonal", "torch"),
+            ),
+        ):
+            if not holds:
+                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+
+
+class Policy(nn.Module):
+    """A perceptron from observations to the mean of an action in [-1, 1], and a density around it.
+
+    Args:
+        config: the network.
+        observation_dim: size of a flat observation.
+        action_dim: size of an action.
+        generator: source of the initial parameters, which are made on its device, and of dropout.
+
+    Attributes:
+        log_std: one learned number per action dimension; None in a policy of fixed variance.
+    """
+
+    log_std: nn.Parameter | None
+
+    def __init__(
+        self,
+        config: PolicyConfig,
+        observation_dim: int,
+        action_dim: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = mlp(
+            (observation_dim, *config.hidden_sizes, action_dim),
+            output_activation="tanh",
+            dropout=config.dropout,
+            initialization=config.initialization,
+            generator=generator,
+        )
+        if config.kind == "gaussian":
+            self.log_std = nn.Parameter(torch.zeros(action_dim, device=generator.device))
+        else:
+            self.register_parameter("log_std", None)
+
+    def mean(self, observations: Float[Tensor, "*batch obs"]) -> Float[Tensor, "*batch act"]:
+        """Return the mean action, in [-1, 1]; in training mode with dropout."""
+        mean: Tensor = self.layers(observations)
+        return mean
+
+    def std(self) -> Float[Tensor, " act"] | None:
+        """Return the standard deviation within its bounds; None in a policy of fixed variance."""
+        return None if self.log_std is None else self._bounded_log_std(self.log_std).exp()
+
+    def log_prob(
+        self, observations: Float[Tensor, "*batch obs"], actions: Float[Tensor, "*batch act"]
+    ) -> Float[Tensor, "*batch"]:
+        """Return the log density of actions, summed over their dimensions and differentiable.
+
+        In training mode the mean is that of a network with dropout.
+        """
+        mean = self.mean(observations)
+        if self.log_std is None:
+            return squared_error_log_density(mean, actions)
+        return gaussian_log_density(mean, self._bounded_log_std(self.log_std), actions)
+
+    @torch.no_grad()
+    def act(
+        self,
+        observations: Float[Tensor, "*batch obs"],
+        deterministic: bool,
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, "*batch act"]:
+        """Return the mean action, or a sample cut off at the bounds; always without dropout.
+
+        Args:
+            observations: `[*batch, obs]`.
+            deterministic: the mean; a policy of fixed variance always acts by it.
+            generator: source of the noise, on the device of the observations.
+        """
+        with _evaluating(self):
+            mean = self.mean(observations)
+        std = self.std()
+        if deterministic or std is None:
+            return mean
+        noise = torch.empty_like(mean).normal_(generator=generator)
+        return torch.addcmul(mean, std, noise).clamp(-1.0, 1.0)
+
+    def _bounded_log_std(self, log_std: Tensor) -> Tensor:
+        return log_std.clamp(*self.config.log_std_bounds)
+
+
+def make_policy(
+    config: PolicyConfig, observation_dim: int, action_dim: int, generator: torch.Generator
+) -> Policy:
+    """Return a new policy on the generator's device; see `Policy`."""
+    return Policy(config, observation_dim, action_dim, generator)
+
+
+def squared_error_log_density(
+    mean: Float[Tensor, "*batch act"], actions: Float[Tensor, "*batch act"]
+) -> Float[Tensor, "*batch"]:
+    """Return minus the squared distance, which CPL calls the log density of a fixed variance.
+
+    There is no factor 1/2 and no normalising constant (Hejna et al. 2024, their code); with a
+    conservative bias below 1 a constant would change the loss.
+    """
+    return -(mean - actions).square().sum(-1)
+
+
+def gaussian_log_density(
+    mean: Float[Tensor, "*batch act"],
+    log_std: Float[Tensor, " act"],
+    actions: Float[Tensor, "*batch act"],
+) -> Float[Tensor, "*batch"]:
+    """Return the log density of a diagonal Gaussian, its constant included."""
+    noise = (actions - mean) * torch.exp(-log_std)
+    constant = log_std.sum() + 0.5 * mean.shape[-1] * math.log(2 * math.pi)
+    return -0.5 * noise.square().sum(-1) - constant
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Leave training mode for a while."""
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
