@@ -1,4 +1,7 @@
-"""Tasks of Meta-World v3, with a new random goal in every episode."""
+"""Tasks of Meta-World v3, with a new random goal in every episode.
+
+`<task>-v3` is Meta-World's own protocol, `<task>-v3-cpl` that of `pbrl.envs.metaworld_cpl`.
+"""
 
 import functools
 from typing import Any
@@ -6,6 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from pbrl.envs.metaworld_cpl import MAX_EPISODE_STEPS as CPL_EPISODE_STEPS
+from pbrl.envs.metaworld_cpl import SUFFIX as CPL_SUFFIX
+from pbrl.envs.metaworld_cpl import CPLLane
 from pbrl.envs.opengl import RenderingUnavailable
 from pbrl.envs.rendering import Camera, Scene, find_camera
 from pbrl.envs.states import (
@@ -30,13 +36,13 @@ def _tasks() -> dict[str, Any]:
 
 
 def list_tasks() -> tuple[str, ...]:
-    """Return the names of the 50 tasks."""
+    """Return the names of the 50 tasks, each of which also has a CPL variant."""
     return tuple(_tasks())
 
 
 def has_task(task: str) -> bool:
-    """Say whether there is such a task."""
-    return task in _tasks()
+    """Say whether there is such a task; `-cpl` after its name asks for CPL's protocol."""
+    return task.removesuffix(CPL_SUFFIX) in _tasks()
 
 
 def make_lane(
@@ -47,17 +53,17 @@ def make_lane(
     reward_version: str = "v2",
     max_episode_steps: int | None = None,
     camera: Camera | None = None,
-) -> "MetaWorldLane":
+) -> "MetaWorldLane | CPLLane":
     """Return one sub-environment.
 
     Args:
-        task: for instance `button-press-topdown-v3`.
+        task: for instance `button-press-topdown-v3`, or `button-press-topdown-v3-cpl`.
         seed: not used here; the first reset gets it.
         goal_visible: whether the last three numbers of the observation are the goal's position,
             or zeros. Zeros are the default of Meta-World's classes and with it of B-Pref and
-            PEBBLE; CPL shows the goal.
+            PEBBLE. CPL's protocol always shows it.
         reward_version: "v2", the dense reward in [0, 10] of all preference papers, or "v1".
-        max_episode_steps: steps until truncation; 500 by default.
+        max_episode_steps: steps until truncation; by default 500, in CPL's protocol 250.
         camera: name or number; by default "corner2".
 
     Raises:
@@ -66,17 +72,22 @@ def make_lane(
     del seed
     if reward_version not in REWARD_VERSIONS:
         raise ValueError(f"reward_version must be one of {REWARD_VERSIONS}, got {reward_version!r}")
-    env = _tasks()[task](reward_function_version=reward_version)
+    name = task.removesuffix(CPL_SUFFIX)
+    is_cpl = name != task
+    env = _tasks()[name](reward_function_version=reward_version)
     env._set_task_called = True  # a goal per episode instead of one from a fixed list of tasks
     env._freeze_rand_vec = False
     env.seeded_rand_vec = True  # goals come from the environment's own generator
-    if goal_visible:
+    if goal_visible or is_cpl:
         env._partially_observable = False
         del env.sawyer_observation_space  # cached with the goal hidden
         env.observation_space = env.sawyer_observation_space
+    if max_episode_steps is None and is_cpl:
+        max_episode_steps = CPL_EPISODE_STEPS
     if max_episode_steps is not None:
         env.max_path_length = max_episode_steps
-    return MetaWorldLane(env, DEFAULT_CAMERA if camera is None else camera, key=task)
+    lane = MetaWorldLane(env, DEFAULT_CAMERA if camera is None else camera, key=name)
+    return CPLLane(lane, env) if is_cpl else lane
 
 
 class MetaWorldLane:

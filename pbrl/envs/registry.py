@@ -37,7 +37,8 @@ def make(
 
     Args:
         env_id: `gym/<any id registered with Gymnasium>`, `dmc/<domain>-<task>`,
-            `metaworld/<task>-v3`, or a function that returns a `gymnasium.Env`.
+            `metaworld/<task>-v3`, `metaworld/<task>-v3-cpl` for the protocol of CPL, or a function
+            that returns a `gymnasium.Env`.
         num_envs: number of sub-environments.
         seed: one number, from which every sub-environment gets its own stream, or one number for
             each. The first `reset` uses it.
