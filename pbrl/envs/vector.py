@@ -1,6 +1,6 @@
 """A vector environment that steps its sub-environments one after the other in this process."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -103,6 +103,9 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
 
     Attributes:
         record: what is run.
+        episode_seeds: seeds of the episodes that follow an ended one, taken in the order in which
+            episodes end and, within a step, in the order of the sub-environments. None, or the end
+            of them, goes on with the running random generators.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": ["rgb_array"]}
@@ -120,6 +123,7 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
         self.record = record
         self.num_envs = len(self.lanes)
         self.frame_size = frame_size
+        self.episode_seeds: Iterator[int] | None = None
         space = self.lanes[0].observation_space
         native = check_action_space(self.lanes[0].action_space, record.id)
         self._native_shape = (self.num_envs, *native.shape)
@@ -217,7 +221,8 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
         for index, info in final_infos.items():
             final = {"final_obs": observations[index].copy(), "final_info": info}
             infos.update(self._add_info(infos, final, index))
-            observations[index], _ = self.lanes[index].reset(None)
+            seed = None if self.episode_seeds is None else next(self.episode_seeds, None)
+            observations[index], _ = self.lanes[index].reset(seed)
         check_finite(self.record.id, self._num_steps, observations)
 
     def render(self) -> UInt8[np.ndarray, "env height width 3"]:  # type: ignore[override]

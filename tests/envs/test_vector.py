@@ -230,6 +230,17 @@ def test_seeds_are_independent_streams_or_taken_as_given():
         lane_seeds([1, 2, 3], 2)
 
 
+def test_episodes_that_follow_take_the_seeds_given():
+    env, alone = (envs.make("gym/Pendulum-v1", number, max_episode_steps=3) for number in (2, 1))
+    env.reset(seed=[5, 6])
+    env.episode_seeds = iter([7, 8])
+    steps = [env.step(np.zeros((2, 1)))[0] for _ in range(6)]
+    for index, seed in enumerate([7, 8]):
+        expected, _ = alone.reset(seed=seed)
+        np.testing.assert_array_equal(steps[2][index], expected[0])
+    assert not np.array_equal(steps[5][0], steps[2][0])  # the seeds have run out
+
+
 def test_tensors_share_memory_on_the_cpu_and_say_the_same():
     array_env, env = make("gym/Pendulum-v1"), make("gym/Pendulum-v1", device="cpu")
     np.testing.assert_array_equal(array_env.reset()[0], env.reset()[0].numpy())
