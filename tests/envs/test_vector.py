@@ -236,7 +236,7 @@ def test_episodes_that_follow_take_the_seeds_given():
     env.episode_seeds = iter([7, 8])
     steps = [env.step(np.zeros((2, 1)))[0] for _ in range(6)]
     for index, seed in enumerate([7, 8]):
-        expected, _ = alone.reset(seed=seed)
+        expected, _ = alone.reset(seed=[seed])
         np.testing.assert_array_equal(steps[2][index], expected[0])
     assert not np.array_equal(steps[5][0], steps[2][0])  # the seeds have run out
 
