@@ -231,7 +231,7 @@ def test_seeds_are_independent_streams_or_taken_as_given():
 
 
 def test_episodes_that_follow_take_the_seeds_given():
-    env, alone = (envs.make("gym/Pendulum-v1", number, max_episode_steps=3) for number in (2, 1))
+    env, alone = (make("gym/Pendulum-v1", number, max_episode_steps=3) for number in (2, 1))
     env.reset(seed=[5, 6])
     env.episode_seeds = iter([7, 8])
     steps = [env.step(np.zeros((2, 1)))[0] for _ in range(6)]
