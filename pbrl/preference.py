@@ -192,3 +192,22 @@ def is_correct(
     whenever segment 0 is predicted, which biases its stopping rule.
     """
     return (margin > 0) & (label > TIE) | (margin < 0) & (label < TIE)
+
+
+def preference_metrics(
+    score_0: Float[Tensor, "*shape"],
+    score_1: Float[Tensor, "*shape"],
+    label: Float[Tensor, "*shape"],
+) -> dict[str, Tensor]:
+    """Return the accuracy over labels that are no ties, and the mean scores of either side.
+
+    A rising accuracy says nothing about a policy whose two scores both fall. Among ties segment 0
+    counts as preferred.
+    """
+    decided = (label != TIE).sum().clamp(min=1)
+    is_second = label > TIE
+    return {
+        "accuracy": is_correct(score_1 - score_0, label).sum() / decided,
+        "score_preferred": torch.where(is_second, score_1, score_0).mean(),
+        "score_other": torch.where(is_second, score_0, score_1).mean(),
+    }

@@ -13,6 +13,7 @@ from torch import Tensor
 from pbrl.preference import Loss, plackett_luce_loss
 
 ListLossName = Literal["all-pairs", "plackett-luce", "lipo"]
+ListCompat = Literal["nonzero-mean"]
 
 
 def list_loss(
@@ -20,6 +21,8 @@ def list_loss(
     scores: Float[Tensor, "*shape item"],
     grades: Float[Tensor, "*shape item"],
     loss: Loss,
+    *,
+    compat: ListCompat | None = None,
 ) -> Float[Tensor, "*shape"]:
     """Return one value per list.
 
@@ -31,10 +34,11 @@ def list_loss(
         grades: higher is better. Equal grades are ties for "all-pairs", left out by "lipo", and
             stand in their given order for "plackett-luce".
         loss: of a pair.
+        compat: see `all_pairs_loss`.
     """
     match name:
         case "all-pairs":
-            return all_pairs_loss(scores, grades, loss)
+            return all_pairs_loss(scores, grades, loss, compat=compat)
         case "plackett-luce":
             order = grades.argsort(dim=-1, descending=True, stable=True)
             return plackett_luce_loss(scores.gather(-1, order))
@@ -47,7 +51,7 @@ def all_pairs_loss(
     grades: Float[Tensor, "*shape item"],
     loss: Loss,
     *,
-    compat: Literal["nonzero-mean"] | None = None,
+    compat: ListCompat | None = None,
 ) -> Float[Tensor, "*shape"]:
     """Return the mean of a pair loss over all K (K - 1) / 2 pairs of a list.
 

@@ -16,6 +16,7 @@ from pbrl.preference import (
     make_loss,
     mean_score,
     plackett_luce_loss,
+    preference_metrics,
     robust_loss,
     smoothed_loss,
     sum_score,
@@ -205,6 +206,13 @@ def test_ties_are_neither_correct_nor_wrong():
     label = torch.tensor([1.0, 1.0, 0.0, 0.0, 0.5, 0.5, 1.0, 0.0])
     expected = [True, False, False, True, False, False, False, False]
     assert is_correct(margin, label).tolist() == expected
+
+
+def test_metrics_tell_the_two_sides_apart():
+    metrics = preference_metrics(of(1, 5, 2, 3), of(2, 4, 1, 9), of(1, 1, 0, 0.5))
+    expected = {"accuracy": 2 / 3, "score_preferred": 11 / 4, "score_other": 16 / 4}
+    assert {name: value.item() for name, value in metrics.items()} == pytest.approx(expected)
+    assert preference_metrics(of(1), of(2), of(0.5))["accuracy"] == 0
 
 
 @pytest.mark.parametrize(
