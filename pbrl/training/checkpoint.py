@@ -119,6 +119,19 @@ def load_checkpoint(folder: Path, fingerprint: Mapping[str, Any] | None) -> tupl
     raise DamagedCheckpointError(f"none of the {len(places)} checkpoints in {folder} is intact")
 
 
+def read_checkpoint(path: Path) -> tuple[Any, int]:
+    """Return the state and step of one checkpoint, whatever it belongs to.
+
+    Args:
+        path: the folder that `save_checkpoint` returned.
+
+    Raises:
+        FileNotFoundError: if there is no checkpoint.
+        DamagedCheckpointError: if it is not intact.
+    """
+    return _read(_Place(0, 0, path), None)
+
+
 def has_checkpoint(folder: Path) -> bool:
     """Return whether `folder` holds a checkpoint."""
     return bool(_places(folder))

@@ -24,12 +24,13 @@ class Progress:
         title: shown above the bar.
         start_step: the step a resumed run goes on from.
         score_name: what the true score is, `return` or `success`.
+        unit: what a step is called.
         console: where to write; the terminal by default.
         interval: seconds between two lines when the console is not a terminal.
         clock: time in seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  keyword-only
         self,
         total_steps: int,
         *,
@@ -37,6 +38,7 @@ class Progress:
         title: str = "",
         start_step: int = 0,
         score_name: str = "return",
+        unit: str = "steps",
         console: Console | None = None,
         interval: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
@@ -45,6 +47,7 @@ class Progress:
         self._budget = label_budget
         self._title = title
         self._score_name = score_name
+        self._unit = unit
         self._console = console or Console(stderr=True)
         self._clock = clock
         self._step = start_step
@@ -111,10 +114,10 @@ class Progress:
 
     def _fields(self) -> list[tuple[str, str]]:
         speed = self.steps_per_second()
-        fields = [("steps", f"{self._step:,}/{self._total:,}")]
+        fields = [(self._unit, f"{self._step:,}/{self._total:,}")]
         if speed > 0:
             left = timedelta(seconds=round(max(0, self._total - self._step) / speed))
-            fields += [("steps/s", f"{speed:,.0f}"), ("left", str(left))]
+            fields += [(f"{self._unit}/s", f"{speed:,.0f}"), ("left", str(left))]
         if self._labels is not None and self._budget:
             fields.append(("labels", f"{self._labels:,}/{self._budget:,}"))
         if self._accuracy is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from pbrl.agents.sac import SAC
 from pbrl.queries.teachers import Teacher
 from pbrl.randomness import Generators, derived_seed
 from pbrl.training.build import (
@@ -20,7 +21,12 @@ from pbrl.training.build import (
     build_loop,
     make_env,
 )
-from pbrl.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from pbrl.training.checkpoint import (
+    has_checkpoint,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
 from pbrl.training.config import TrainConfig
 from pbrl.training.decode import decode
 from pbrl.training.evaluation import Evaluation, Policy, evaluate, random_policy
@@ -30,7 +36,7 @@ from pbrl.training.metrics import MetricsLog
 from pbrl.training.online import PURPOSES, OnlineLoop
 from pbrl.training.progress import Progress
 from pbrl.training.result import Point, Result, final_score
-from pbrl.training.run_folder import RunFolder, read_config
+from pbrl.training.run_folder import CHECKPOINTS, RunFolder, is_run, read_config
 
 
 class Interrupted(KeyboardInterrupt):
@@ -234,13 +240,28 @@ def load_policy(folder: Path) -> tuple[Policy, TrainConfig]:
     Raises:
         FileNotFoundError: if the folder holds no run or no checkpoint.
     """
+    agent, config = load_agent(folder)
+    return lambda observations: agent.act(observations, deterministic=True), config
+
+
+def load_agent(path: Path) -> tuple[SAC, TrainConfig]:
+    """Return the agent of a run as it was saved, and the run's configuration.
+
+    Args:
+        path: folder of the run, whose newest checkpoint counts, or one of its checkpoints.
+
+    Raises:
+        FileNotFoundError: if the folder holds no run or no checkpoint.
+    """
+    is_checkpoint = not is_run(path) and is_run(path.parent.parent)
+    folder = path.parent.parent if is_checkpoint else path
     config = decode(TrainConfig, read_config(folder), "config.json")
-    state, _ = load_checkpoint(folder / "checkpoint", None)
+    state, _ = read_checkpoint(path) if is_checkpoint else load_checkpoint(path / CHECKPOINTS, None)
     env = make_env(config, num_envs=1, key=(EVALUATION_ENV,))
     agent = build_agent(config, env, Generators(config.seed, PURPOSES, config.device))
     env.close()
     agent.load_state_dict(state["loop"]["agent"])
-    return lambda observations: agent.act(observations, deterministic=True), config
+    return agent, config
 
 
 def _progress(config: TrainConfig, step: int) -> Progress:

@@ -9,6 +9,7 @@ from typing import IO, Any
 from pbrl.training.files import differences, plain, read_json, write_json
 from pbrl.training.machine import commit, machine, versions
 
+CHECKPOINTS = "checkpoint"
 _LOCK = ".lock"
 _BEFORE_THE_RUN = (_LOCK, "versions.json", ".DS_Store")
 
@@ -52,7 +53,7 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
-        return self.path / "checkpoint"
+        return self.path / CHECKPOINTS
 
     @property
     def metrics(self) -> Path:

@@ -14,6 +14,7 @@ from pbrl.training.checkpoint import (
     DamagedCheckpointError,
     has_checkpoint,
     load_checkpoint,
+    read_checkpoint,
     save_checkpoint,
 )
 
@@ -67,6 +68,16 @@ def test_nothing_to_load(tmp_path):
     assert not has_checkpoint(tmp_path / "absent")
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         load_checkpoint(tmp_path / "absent", None)
+
+
+def test_one_checkpoint_is_read_by_its_own_path(tmp_path):
+    paths = [save(tmp_path, step) for step in (10, 20)]
+    assert [read_checkpoint(path)[1] for path in paths] == [10, 20]
+    damage(paths[0])
+    with pytest.raises(DamagedCheckpointError, match="step-000000010"):
+        read_checkpoint(paths[0])
+    with pytest.raises(FileNotFoundError):
+        read_checkpoint(tmp_path / "step-000000030")
 
 
 @pytest.mark.parametrize("name", ["state.safetensors", "state.json", "SHA256SUMS"])

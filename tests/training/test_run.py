@@ -16,7 +16,7 @@ from pbrl.queries import CallableTeacher
 from pbrl.training.checkpoint import CheckpointMismatchError, load_checkpoint
 from pbrl.training.presets import make_config
 from pbrl.training.result import Result
-from pbrl.training.run import Interrupted, load_policy, train
+from pbrl.training.run import Interrupted, load_agent, load_policy, train
 
 from .conftest import Follow
 
@@ -48,6 +48,9 @@ def test_a_run_leaves_everything_behind(tiny_config, tmp_path):
     act, config = load_policy(tmp_path / "run")
     assert config == tiny_config
     assert act(torch.zeros(3, 2)).shape == (3, 1)
+    older, _ = sorted((tmp_path / "run" / "checkpoint").iterdir())
+    agents = [load_agent(path)[0] for path in (older, tmp_path / "run")]
+    assert agents[0].num_updates < agents[1].num_updates
 
 
 def test_a_finished_run_is_not_overwritten(tiny_config, tmp_path):
