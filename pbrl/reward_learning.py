@@ -40,7 +40,10 @@ class RewardLearningConfig:
             "session" when the running accuracy since the session began has reached it, as QPA on
             DMC. Both look once per pass, where QPA's code looks at every step: the same for up to
             `batch_size` labels.
-        loss: of the margin between the two segment returns. `LossConfig(name="smoothed",
+        score: of a segment: the "sum" of its rewards, or their "mean" as in the code of Preference
+            Transformer (Kim et al. 2023), which for equal scores takes rewards that are as many
+            times larger as a segment has steps.
+        loss: of the margin between the two scores. `LossConfig(name="smoothed",
             flip_rate=m)` is B-Pref's `label_margin` m.
         crops: augmentation by sub-segments; None learns from whole segments.
         bootstrap_share: share of the queries that each member learns from; 1 shows all to all.
@@ -55,6 +58,7 @@ class RewardLearningConfig:
     steps_per_label: float | None = None
     target_accuracy: float = 0.97
     accuracy_over: Literal["pass", "session"] = "pass"
+    score: Literal["sum", "mean"] = "sum"
     loss: LossConfig = field(default_factory=LossConfig)
     crops: CropConfig | None = None
     bootstrap_share: float = 1.0
@@ -110,7 +114,11 @@ class RewardLearner:
         )
 
     def fit(
-        self, labelled: LabelledQueries, replay: ReplayBuffer, generator: torch.Generator
+        self,
+        labelled: LabelledQueries,
+        replay: ReplayBuffer,
+        generator: torch.Generator,
+        max_steps: int | None = None,
     ) -> dict[str, float]:
         """Train on all labels so far and return what the session came to.
 
@@ -122,6 +130,8 @@ class RewardLearner:
             labelled: every answer with a label; answer weights act within their minibatch.
             replay: where the segments lie.
             generator: source of randomness, on the device of the replay buffer.
+            max_steps: stop after so many gradient steps; a session cut at the end of a pass and
+                gone on with in another call is the same, unless its accuracy is taken "session".
 
         Returns:
             reward/loss (mean over members, last pass), reward/steps, reward/passes,
@@ -135,7 +145,9 @@ class RewardLearner:
             raise ValueError("a reward cannot be learned from no labels at all")
         self._refresh_observation_moments(replay)
         training, held_out = self._split(labelled, replay)
-        tally, num_steps = self._train(training, generator)
+        most = self.config.num_steps(len(training))
+        most = most if max_steps is None else min(most, max_steps)
+        tally, num_steps = self._train(training, generator, most)
         self._refresh_reward_moments(training.windows)
         self.is_trained = True
         steps_per_pass = math.ceil(len(training) / self.config.batch_size)
@@ -163,8 +175,9 @@ class RewardLearner:
         training = replace(examples, weights=examples.weights * sees)
         return training.subset(~held_out), examples.subset(held_out)
 
-    def _train(self, examples: Examples, generator: torch.Generator) -> tuple[Tally, int]:
-        most = self.config.num_steps(len(examples))
+    def _train(
+        self, examples: Examples, generator: torch.Generator, most: int
+    ) -> tuple[Tally, int]:
         device = examples.labels.device
         tally, num_steps = Tally(device), 0
         while num_steps < most and not self._is_reached(tally):
@@ -234,6 +247,8 @@ class RewardLearner:
             inputs = examples.windows.take(examples.pairs[batch[:, part]])
             rewards = self.ensemble.evaluate(inputs)  # [member, pair, two, time]
             returns = crop_sums(rewards, Crops(crops.start[:, part], crops.end[:, part]))
+            if self.config.score == "mean":
+                returns = returns / (crops.end - crops.start)[:, part]
             return_0, return_1 = returns.unbind(2)  # [member, pair, crop]
             labels = examples.labels[batch[:, part]][..., None]
             loss = (self._loss(return_0, return_1, labels).mean(-1) * share[:, part]).sum()

@@ -21,7 +21,9 @@ class RewardConfig:
 
     Attributes:
         num_members: networks in the ensemble. QPA (Hu et al. 2024) uses 1.
-        hidden_sizes: width of each hidden layer, followed by a LeakyReLU of slope 0.01.
+        hidden_sizes: width of each hidden layer.
+        activation: after each hidden layer; "leaky_relu" has slope 0.01. Preference Transformer's
+            Markovian reward (Kim et al. 2023) and CPL's (Hejna et al. 2024) use "relu".
         output: "tanh" keeps every step's reward in (-1, 1); "linear" does not bound it.
         normalize_observations: standardise observations by the moments of the replay buffer at the
             time of the last fit. Not in B-Pref.
@@ -31,6 +33,7 @@ class RewardConfig:
 
     num_members: int = 3
     hidden_sizes: tuple[int, ...] = (256, 256, 256)
+    activation: Literal["leaky_relu", "relu"] = "leaky_relu"
     output: Literal["tanh", "linear"] = "tanh"
     normalize_observations: bool = False
     normalize_rewards: bool = False
@@ -70,7 +73,7 @@ class RewardEnsemble(nn.Module):
         self.network = EnsembleMLP(
             config.num_members,
             (observation_dim + action_dim, *config.hidden_sizes, 1),
-            activation="leaky_relu",
+            activation=config.activation,
             output_activation="tanh" if config.output == "tanh" else "identity",
             generator=generator,
         )

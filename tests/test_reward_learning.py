@@ -13,6 +13,7 @@ from pbrl.preference import LossConfig
 from pbrl.replay import ReplayBuffer
 from pbrl.reward_learning import RewardLearner, RewardLearningConfig
 from pbrl.rewards import RewardConfig, RewardEnsemble
+from pbrl.segments import SegmentIndex
 
 HORIZON = 25
 SMALL = RewardConfig(hidden_sizes=(32, 32))
@@ -374,3 +375,38 @@ def test_no_labels_are_refused(replay):
 def test_bad_configurations_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         RewardLearningConfig(**arguments)
+
+
+@pytest.mark.parametrize(("score", "loss"), [("sum", 0.048587), ("mean", 0.678260)])
+def test_logits_by_sum_or_mean_by_hand(score, loss):
+    """One hundred steps of 0.02 against one hundred of 0.05, the second preferred."""
+    replay = ReplayBuffer.from_episodes(
+        observations=torch.tensor([0.02, 0.05]).repeat_interleave(100)[:, None],
+        actions=torch.zeros(200, 1),
+        true_rewards=torch.zeros(200),
+        last_observations=torch.zeros(2, 1),
+        lengths=torch.tensor([100, 100]),
+        terminated=torch.zeros(2, dtype=torch.bool),
+    )
+    ensemble = RewardEnsemble(RewardConfig(num_members=1, hidden_sizes=(), output="linear"), 1, 1)
+    for layer in ensemble.network.layers:
+        if isinstance(layer, EnsembleLinear):
+            layer.weight.data = torch.tensor([[[1.0], [0.0]]])  # the reward is the observation
+            layer.bias.data.zero_()
+    zeros = torch.zeros(1, 2, dtype=torch.int64)
+    pair = SegmentIndex(torch.tensor([[0, 1]]), zeros, zeros + 100)
+    labelled = LabelledQueries(pair, torch.ones(1), torch.ones(1))
+    fitted = RewardLearner(RewardLearningConfig(score=score, passes=1), ensemble)
+    metrics = fitted.fit(labelled, replay, generator())
+    assert metrics["reward/loss"] == pytest.approx(loss, abs=2e-6)
+
+
+def test_a_session_in_parts_is_the_whole_session(replay):
+    labelled = labelled_pairs(replay, 40)
+    whole, parts = (learner(batch_size=16, passes=6, target_accuracy=1.0) for _ in range(2))
+    draws = generator(5)
+    assert whole.fit(labelled, replay, generator(5))["reward/steps"] == 18
+    for _ in range(3):
+        assert parts.fit(labelled, replay, draws, max_steps=6)["reward/steps"] == 6
+    for one, other in zip(parameters(whole), parameters(parts), strict=True):
+        assert torch.equal(one, other)
