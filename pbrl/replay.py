@@ -96,11 +96,12 @@ class ReplayBuffer:
         terminated: Bool[Tensor, " episode"],
         rewards: Float[Tensor, " step"] | None = None,
         device: torch.device | str = "cpu",
+        copy: bool = True,
     ) -> "ReplayBuffer":
         """Return a full buffer of complete episodes, as if they had been added step by step.
 
         Episodes get the identifiers 0, 1, ... in their order; one that did not terminate counts as
-        truncated. The tensors are copied.
+        truncated.
 
         Args:
             observations: what the agent saw in each step, one episode after the other.
@@ -112,6 +113,8 @@ class ReplayBuffer:
             rewards: reward to learn from; by default zeros until `relabel`, so that no learner
                 sees the true reward by oversight.
             device: where everything lives.
+            copy: whether to copy the steps. Without, tensors that need no conversion become part of
+                the buffer, which takes half the memory; nobody else may use them then.
 
         Raises:
             ValueError: if a value is not finite, an episode is empty, or the lengths do not add up
@@ -123,15 +126,19 @@ class ReplayBuffer:
                 f"the lengths of the {len(lengths)} episodes add up to {int(lengths.sum())} steps, "
                 f"but {num_steps} observations were given"
             )
-        buffer = cls(num_steps, observations.shape[1], actions.shape[1], device=device)
+        if num_steps == 0:
+            raise ValueError("there must be at least one step, got none")
+        buffer = cls(1, observations.shape[1], actions.shape[1], device=device)
         lengths = lengths.to(buffer.device, torch.int64)
         buffer._episodes.fill(lengths, terminated, last_observations)
+        ids = torch.arange(len(lengths), dtype=torch.int32, device=buffer.device)
         buffer._ring.fill(
+            copy=copy,
             observations=observations,
             actions=actions,
             rewards=torch.zeros_like(true_rewards) if rewards is None else rewards,
             true_rewards=true_rewards,
-            episode=torch.arange(len(lengths), device=buffer.device).repeat_interleave(lengths),
+            episode=ids.repeat_interleave(lengths),
         )
         return buffer
 
@@ -201,6 +208,8 @@ class ReplayBuffer:
         batch_size: int,
         generator: torch.Generator,
         episodes: Int[Tensor, " episode"] | None = None,
+        *,
+        last_steps: bool = True,
     ) -> Batch:
         """Draw transitions uniformly with replacement.
 
@@ -209,20 +218,24 @@ class ReplayBuffer:
             generator: source of randomness, on the buffer's device.
             episodes: draw only from these episodes, uniformly over their steps in the buffer;
                 those overwritten meanwhile are passed over.
+            last_steps: also draw the last step of an episode; False where what came of it is
+                unknown, and then only complete episodes are drawn from.
 
         Raises:
             ValueError: if there is nothing to draw from.
         """
         if self.num_steps == 0:
             raise ValueError("cannot sample from an empty replay buffer")
-        if episodes is None:
+        if episodes is None and last_steps:
             size = (batch_size,)
             place = torch.randint(self.num_steps, size, generator=generator, device=self.device)
-        else:
-            oldest = self._ring.oldest_row
-            index = self._episodes.draw_windows(batch_size, 1, generator, episodes, oldest)
-            place = self._ring.place(*self._episodes.locate(index))
-        return self._transitions(place)
+            return self._transitions(place)
+        if episodes is None:
+            episodes = self.completed_episodes()
+        length = 1 if last_steps else 2  # a window of two steps begins with any but the last
+        oldest = self._ring.oldest_row
+        index = self._episodes.draw_windows(batch_size, length, generator, episodes, oldest)
+        return self._transitions(self._ring.place(*self._episodes.locate(index)))
 
     def _transitions(self, place: Tensor) -> Batch:
         ring = self._ring
@@ -348,6 +361,18 @@ class ReplayBuffer:
     def all_observations(self) -> Float[Tensor, "step obs"]:
         """Return a view of every observation in the buffer, in storage order."""
         return self._ring.observations[: self.num_steps]
+
+    def all_rewards(self) -> Float[Tensor, " step"]:
+        """Return a view of the reward to learn from of every step, in storage order."""
+        return self._ring.rewards[: self.num_steps]
+
+    def all_true_rewards(self) -> Float[Tensor, " step"]:
+        """Return a view of the environment's reward of every step, in storage order."""
+        return self._ring.true_rewards[: self.num_steps]
+
+    def all_episodes(self) -> Int[Tensor, " step"]:
+        """Return a view of the episode of every step, in storage order."""
+        return self._ring.episode[: self.num_steps]
 
     def close_open_episodes(self) -> None:
         """Mark the episodes in progress as truncated, as after an interruption."""

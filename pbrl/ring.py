@@ -17,7 +17,8 @@ def check_field(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
     """
     if value.shape != shape:
         raise ValueError(f"{name} must have shape {tuple(shape)}, got {tuple(value.shape)}")
-    if not bool(value.isfinite().all()):
+    # The extremes tell it without copies of the whole: NaN goes into both.
+    if value.numel() and not all(bool(extreme.isfinite()) for extreme in value.aminmax()):
         raise ValueError(f"{name} must be finite, but hold NaN or infinity")
 
 
@@ -107,17 +108,24 @@ class StepRing:
         self.episode[row] = episode
         self.rows_written += 1
 
-    def fill(self, **fields: Tensor) -> None:
-        """Fill the whole ring at once.
+    def fill(self, *, copy: bool, **fields: Tensor) -> None:
+        """Take steps of one environment for the whole ring, which has as many rows from then on.
+
+        Args:
+            copy: whether to copy tensors that could be kept as they are.
+            **fields: the steps.
 
         Raises:
             ValueError: if a field is of the wrong shape or not finite.
         """
+        num_rows = len(fields["observations"])
         for name in _FIELDS:
-            check_field(name, fields[name], getattr(self, name).shape)
+            check_field(name, fields[name], (num_rows, *getattr(self, name).shape[1:]))
         for name in _FIELDS:
-            getattr(self, name).copy_(fields[name])
-        self.rows_written = self.num_rows
+            old = getattr(self, name)
+            new = fields[name].to(old.device, old.dtype, copy=copy).contiguous()
+            setattr(self, name, new)
+        self.num_rows = self.rows_written = num_rows
 
     def place(
         self, row: Int[Tensor, "*shape"], env: Int[Tensor, "*#shape"]

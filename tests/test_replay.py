@@ -327,8 +327,18 @@ def test_bad_datasets_are_refused(change, message):
 
 
 def test_no_dataset_at_all_is_refused():
-    with pytest.raises(ValueError, match="capacity must be at least 1"):
+    with pytest.raises(ValueError, match="at least one step"):
         ReplayBuffer.from_episodes(**dataset([]))
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_a_dataset_is_copied_or_becomes_part_of_the_buffer(copy):
+    data = dataset([3, 4])
+    replay = ReplayBuffer.from_episodes(**data, copy=copy)
+    before = replay.all_observations().clone()
+    assert torch.equal(before, data["observations"])
+    data["observations"] += 1
+    assert torch.equal(replay.all_observations(), before) == copy
 
 
 def test_million_transitions_cost_hardly_more_than_their_raw_arrays():
@@ -434,3 +444,41 @@ def test_interrupted_episodes_are_closed_as_truncated():
     batch = replay.sample(200, generator())
     assert torch.equal(batch.next_observations, batch.observations + 1)
     assert not batch.terminated.any()
+
+
+def test_last_steps_are_left_out_where_asked_for():
+    """Episodes of three, one and two steps: those that another one follows are 0, 1 and 4."""
+    replay = ReplayBuffer.from_episodes(
+        observations=torch.arange(6.0)[:, None],
+        actions=torch.zeros(6, 1),
+        true_rewards=torch.arange(6.0),
+        last_observations=torch.full((3, 1), 99.0),
+        lengths=torch.tensor([3, 1, 2]),
+        terminated=torch.tensor([True, True, True]),
+    )
+    drawn = replay.sample(3000, torch.Generator().manual_seed(0), last_steps=False)
+    seen, counts = drawn.observations[:, 0].unique(return_counts=True)
+    assert seen.tolist() == [0, 1, 4]
+    assert counts.min() > 900
+    torch.testing.assert_close(drawn.next_observations, drawn.observations + 1)
+    assert not drawn.terminated.any()
+    some = replay.sample(50, torch.Generator().manual_seed(0), torch.tensor([2]), last_steps=False)
+    assert some.observations.unique().tolist() == [4]
+    with pytest.raises(ValueError, match="no episode holds"):
+        replay.sample(1, torch.Generator(), torch.tensor([1]), last_steps=False)
+
+
+def test_views_of_every_step_in_storage_order():
+    replay = ReplayBuffer.from_episodes(
+        observations=torch.zeros(3, 1),
+        actions=torch.zeros(3, 1),
+        true_rewards=torch.tensor([1.0, 2.0, 3.0]),
+        last_observations=torch.zeros(2, 1),
+        lengths=torch.tensor([1, 2]),
+        terminated=torch.tensor([False, False]),
+    )
+    assert replay.all_rewards().tolist() == [0, 0, 0]
+    assert replay.all_true_rewards().tolist() == [1, 2, 3]
+    assert replay.all_episodes().tolist() == [0, 1, 1]
+    replay.all_rewards().copy_(replay.all_true_rewards())
+    assert sorted(replay.sample(50, torch.Generator()).rewards.unique().tolist()) == [1, 2, 3]
