@@ -165,6 +165,19 @@ def initialize(
             )
 
 
+@torch.no_grad()
+def move_towards(target: nn.Module, source: nn.Module, rate: float) -> None:
+    """Move the parameters of a network towards those of its twin: one Polyak step.
+
+    Args:
+        target: changed in place.
+        source: of the same shape.
+        rate: share of the way, in (0, 1].
+    """
+    targets: list[Tensor] = list(target.parameters())
+    torch._foreach_lerp_(targets, list(source.parameters()), rate)
+
+
 def _device_of(generator: torch.Generator | None) -> torch.device:
     return torch.get_default_device() if generator is None else generator.device
 

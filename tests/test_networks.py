@@ -2,7 +2,14 @@ import pytest
 import torch
 from torch import nn
 
-from pbrl.networks import EnsembleLinear, EnsembleMLP, initialize, make_activation, mlp
+from pbrl.networks import (
+    EnsembleLinear,
+    EnsembleMLP,
+    initialize,
+    make_activation,
+    mlp,
+    move_towards,
+)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -117,3 +124,16 @@ def test_a_perceptron_takes_any_leading_shape(shape):
     first, _, last, _ = network
     expected = torch.relu(inputs @ first.weight.T + first.bias) @ last.weight.T + last.bias
     torch.testing.assert_close(network(inputs), expected)
+
+
+def test_a_target_moves_its_share_of_the_way():
+    target, source = nn.Linear(3, 2), nn.Linear(3, 2)
+    expected = [
+        0.9 * there + 0.1 * here
+        for there, here in zip(target.parameters(), source.parameters(), strict=True)
+    ]
+    kept = source.weight.detach().clone()
+    move_towards(target, source, 0.1)
+    for parameter, value in zip(target.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter, value)
+    assert torch.equal(source.weight, kept)

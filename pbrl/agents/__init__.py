@@ -8,6 +8,8 @@ from pbrl.agents.protocol import Agent
 from pbrl.lookup import look_up
 
 AGENTS: Mapping[str, str] = {
+    "cpl": "pbrl.agents.cpl:CPL",
+    "ipl": "pbrl.agents.ipl:IPL",
     "sac": "pbrl.agents.sac:SAC",
 }
 

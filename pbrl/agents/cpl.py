@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from pbrl.agents.bc import cloning_loss
 from pbrl.agents.policies import Policy, PolicyConfig, make_policy
 from pbrl.agents.policy_scores import PolicyScoreConfig, segment_score, step_values
 from pbrl.label_noise import LabelNoise, LabelNoiseConfig
@@ -276,10 +277,3 @@ class CPL:
             "optimizer": self.optimizer,
         }
         return {name: part for name, part in parts.items() if part is not None}
-
-
-def cloning_loss(
-    log_prob: Float[Tensor, "*shape"], cloned: Bool[Tensor, "*shape"]
-) -> Float[Tensor, ""]:
-    """Return minus the mean log density of the cloned steps: a mean, not a sum over segments."""
-    return -torch.where(cloned, log_prob, 0.0).sum() / cloned.sum()

@@ -17,7 +17,7 @@ from pbrl.agents.iql_losses import (
     value_loss,
 )
 from pbrl.agents.policies import PolicyConfig, make_policy
-from pbrl.networks import EnsembleMLP, mlp
+from pbrl.networks import EnsembleMLP, mlp, move_towards
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes
 from pbrl.replay import Batch
 
@@ -172,7 +172,7 @@ class IQL:
             value, next_value = self.value(both).squeeze(-1).chunk(2)
         metrics |= self._update_policy(batch, target_q - value, weights)
         metrics |= self._update_critic(batch, next_value, weights)
-        self._update_target()
+        move_towards(self.target_critic, self.critic, self.config.target_rate)
         self.num_updates += 1
         return metrics
 
@@ -214,12 +214,6 @@ class IQL:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-
-    @torch.no_grad()
-    def _update_target(self) -> None:
-        targets: list[Tensor] = list(self.target_critic.parameters())
-        critics: list[Tensor] = list(self.critic.parameters())
-        torch._foreach_lerp_(targets, critics, self.config.target_rate)
 
     def state_dict(self) -> dict[str, Any]:
         """Return parameters, optimiser states and the number of updates."""

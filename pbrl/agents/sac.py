@@ -18,7 +18,7 @@ from pbrl.agents.sac_losses import (
     temperature_loss,
 )
 from pbrl.agents.tanh_gaussian import LogStdMode, TanhGaussian, log_density, squash
-from pbrl.networks import EnsembleMLP
+from pbrl.networks import EnsembleMLP, move_towards
 from pbrl.replay import Batch
 
 
@@ -189,7 +189,7 @@ class SAC:
         if self.num_updates % self.config.actor_update_every == 0:
             metrics |= self.update_actor(batch.observations)
         if self.num_updates % self.config.target_update_every == 0:
-            self._update_target()
+            move_towards(self.target_critic, self.critic, self.config.target_rate)
         self.num_updates += 1
         return metrics
 
@@ -255,12 +255,6 @@ class SAC:
         mean, log_std = self.actor(observations)
         noise = torch.empty_like(mean).normal_(generator=self.generator)
         return squash(mean, log_std, noise)
-
-    @torch.no_grad()
-    def _update_target(self) -> None:
-        targets: list[Tensor] = list(self.target_critic.parameters())
-        critics: list[Tensor] = list(self.critic.parameters())
-        torch._foreach_lerp_(targets, critics, self.config.target_rate)
 
 
 def _evaluate(

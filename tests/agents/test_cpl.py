@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pbrl.agents.cpl import CPL, CPLConfig, cloning_loss
+from pbrl.agents.cpl import CPL, CPLConfig
 from pbrl.agents.policies import PolicyConfig
 from pbrl.agents.policy_scores import PolicyScoreConfig
 from pbrl.label_noise import LabelNoiseConfig
@@ -314,12 +314,6 @@ def test_cloning_of_the_preferred_takes_both_sides_of_a_tie():
     chosen += [log_prob[3, 1], log_prob[4, 0], log_prob[5, 1]]
     expected = -torch.cat(chosen).mean()
     assert float(agent.update(pairs_of(0))["cloning_loss"]) == pytest.approx(float(expected))
-
-
-def test_cloning_by_hand():
-    log_prob = torch.tensor([[-0.01, -0.04, -0.08], [-1.0, -1.0, math.nan]])
-    cloned = torch.tensor([[True, True, True], [True, True, False]])
-    assert float(cloning_loss(log_prob, cloned)) == pytest.approx(2.13 / 5)
 
 
 def test_the_policy_moves_to_what_is_preferred():
