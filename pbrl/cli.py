@@ -7,13 +7,16 @@ import warnings
 from collections.abc import Sequence
 
 import pbrl
+from pbrl.commands.groups import usage
 from pbrl.lookup import suggest
 
 # A verb's module is imported when it is asked for: `pbrl plot` need not wait for a simulator.
 VERBS = {
     "train": "learn online, from preferences or from true reward",
+    "collect": "make a dataset from policies",
     "evaluate": "roll out the policy of a run",
     "plot": "draw learning curves of runs or records",
+    "label": "import, export and judge labels in files",
     "benchmark": "run a suite piece by piece and make its table and figures",
 }
 
@@ -29,14 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     verb, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if verb in ("-h", "--help"):
-        _write(_usage())
+        _write(usage("pbrl", "Preference-based reinforcement learning.", VERBS))
         return
     if verb == "--version":
         _write(f"pbrl {pbrl.__version__}")
         return
     if verb not in VERBS:
         _write(f"pbrl: unknown verb {verb!r}{suggest(verb, VERBS)}", 2)
-        _write(_usage(), 2)
+        _write(usage("pbrl", "Preference-based reinforcement learning.", VERBS), 2)
         raise SystemExit(USER_ERROR)
     run_verb(verb, rest)
 
@@ -78,15 +81,6 @@ def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error)
-
-
-def _usage() -> str:
-    width = max(map(len, VERBS))
-    lines = "\n".join(f"  {verb.ljust(width)}  {purpose}" for verb, purpose in VERBS.items())
-    return (
-        "usage: pbrl VERB [OPTIONS]\n\nPreference-based reinforcement learning.\n\n"
-        f"{lines}\n\n`pbrl VERB --help` lists the options of a verb."
-    )
 
 
 def _write(text: str, stream: int = 1) -> None:

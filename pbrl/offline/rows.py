@@ -14,7 +14,7 @@ def locate_rows(
     """Return the segments that begin in rows `first` and go on for `length` rows.
 
     Args:
-        rows: the numbering that the file indexes.
+        rows: the numbering that the file indexes; rows of the episode -1 are in no episode.
         first: row of each segment's first step.
         length: number of steps.
 
@@ -35,6 +35,7 @@ def locate_rows(
     is_break = (np.diff(rows.episode) != 0) | (np.diff(rows.step) != 1)
     breaks = np.flatnonzero(is_break) + 1
     crosses = np.searchsorted(breaks, first, "right") != np.searchsorted(breaks, last, "right")
+    crosses |= rows.episode[first] < 0  # rows that are in no episode at all
     if crosses.any():
         row = first[crosses][0]
         raise ValueError(

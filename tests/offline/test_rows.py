@@ -40,6 +40,12 @@ def test_a_step_left_out_ends_a_segment():
         locate_rows(rows, np.array([1]), np.array([2]))
 
 
+def test_rows_of_no_episode_are_in_no_segment():
+    rows = RowNumbers(np.array([0, 0, -1, -1, 1]), np.array([0, 1, 2, 3, 0]))
+    with pytest.raises(ValueError, match="leave their episode; .* episode -1"):
+        locate_rows(rows, np.array([2]), np.array([2]))
+
+
 @given(
     st.lists(st.integers(1, 6), min_size=1, max_size=6),
     st.integers(0, 40),

@@ -1,0 +1,68 @@
+"""`pbrl label import`: labels of any known kind become a record of this project."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from pbrl.commands.label.data import open_labelled, require_dataset
+from pbrl.offline.labels.formats import FORMATS
+from pbrl.offline.labels.join import to_feedback, to_scored
+from pbrl.offline.labels.scores import save_scores
+from pbrl.offline.labels.table import ScoreTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """Convert labels of any known kind to a record, in which 1 prefers the second segment.
+
+    Attributes:
+        labels: file or folder. Known are Preference Transformer and DPPO (0 first, 1 second, -1
+            tie), Clean-Offline-RLHF (the same; scripted ones as pairs [1, 0], [0, 1], [.5, .5]),
+            pairs of IPL and CPL (1 second), scored segments of CPL (higher is better) and CSV.
+        out: the record to write, .npz.
+        dataset: what was labelled: a name or a path. Files that hold their segments need none.
+        kind: of the file; found out by default.
+        score: which score of a CPL file to take; rl_sum by default.
+    """
+
+    labels: Annotated[Path, tyro.conf.Positional]
+    out: Annotated[Path, tyro.conf.Positional]
+    dataset: str | None = None
+    kind: str | None = None
+    score: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.out.suffix != ".npz":
+            raise ValueError(f"out must end in .npz, got {self.out}")
+        if self.kind is not None and self.kind not in FORMATS:
+            raise ValueError(f"kind must be one of {', '.join(FORMATS)}, got {self.kind}")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run `pbrl label import` with the words after it."""
+    options = tyro.cli(
+        ImportOptions,
+        args=list(arguments),
+        prog="pbrl label import",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    table, dataset = open_labelled(
+        options.labels, options.dataset, kind=options.kind, score=options.score
+    )
+    dataset = require_dataset(table, dataset)
+    if isinstance(table, ScoreTable):
+        save_scores(options.out, to_scored(table, dataset))
+        what = f"{len(table)} scored segments"
+    else:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        store = to_feedback(table, dataset)
+        store.save(options.out)
+        what = f"{store.num_labelled} labels, {store.num_ties} of them ties, and "
+        what += f"{store.num_skipped} refusals"
+    Console(soft_wrap=True).print(
+        f"{options.out}: {what}, for the dataset {dataset.info.name}", markup=False
+    )

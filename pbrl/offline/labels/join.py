@@ -1,0 +1,150 @@
+"""Labels and the dataset that they were given for, joined."""
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from pbrl.feedback import Answers, FeedbackStore, LabelledQueries
+from pbrl.offline.dataset import OfflineDataset
+from pbrl.offline.labels.origins import canonical, origin
+from pbrl.offline.labels.segment_files import segment_digests
+from pbrl.offline.labels.table import LabelTable, ScoreTable
+from pbrl.offline.rows import locate_rows
+from pbrl.pairs import LabelledPairs, ScoredSegments
+from pbrl.segments import SegmentIndex
+
+StoredPreferences = LabelledPairs | ScoredSegments
+
+
+def to_preferences(table: LabelTable | ScoreTable, dataset: OfflineDataset) -> StoredPreferences:
+    """Return what offline learners draw from; refused queries are left out.
+
+    Raises:
+        ValueError: if the labels belong to another dataset, or there is none.
+    """
+    if isinstance(table, ScoreTable):
+        return to_scored(table, dataset)
+    index = locate(table, dataset)
+    given = torch.from_numpy(~np.isnan(table.labels))
+    if not bool(given.any()):
+        raise ValueError(f"{table.source} holds no label")
+    labels = torch.from_numpy(table.labels).to(torch.float32)
+    weights = torch.from_numpy(table.weights).to(torch.float32)
+    return LabelledPairs(LabelledQueries(index[given], labels[given], weights[given]))
+
+
+def to_scored(table: ScoreTable, dataset: OfflineDataset) -> ScoredSegments:
+    """Return segments with their scores.
+
+    Raises:
+        ValueError: if the segments belong to another dataset.
+    """
+    scores = torch.from_numpy(table.scores).to(torch.float32)
+    return ScoredSegments(locate(table, dataset), scores)
+
+
+def to_feedback(table: LabelTable, dataset: OfflineDataset) -> FeedbackStore:
+    """Return the labels as a feedback record, one query for each answer.
+
+    Raises:
+        ValueError: if the labels belong to another dataset.
+    """
+    store = FeedbackStore()
+    ids = store.ask(locate(table, dataset), step=0)
+    labels = torch.from_numpy(table.labels).to(torch.float32)
+    weights = torch.from_numpy(table.weights).to(torch.float32)
+    store.answer(Answers(ids, labels, weights, table.annotators))
+    return store
+
+
+def locate(table: LabelTable | ScoreTable, dataset: OfflineDataset) -> SegmentIndex:
+    """Return where the segments of a table lie in a dataset, `[answer, 2]` or `[segment]`.
+
+    Raises:
+        ValueError: if they do not lie there, naming the file, and the dataset that is needed where
+            the file tells it.
+    """
+    find = {"rows": _by_rows, "episodes": _by_episodes, "content": _by_content}[table.named_by]
+    try:
+        return find(table, dataset)
+    except ValueError as error:
+        raise ValueError(f"{table.source} and the dataset {dataset.info.name}: {error}") from error
+
+
+def need_dataset(table: LabelTable | ScoreTable) -> str:
+    """Return a sentence that says which dataset the labels of a table were given for."""
+    if table.named_by == "content":
+        return f"{table.source} holds its segments itself and is its own dataset"
+    if table.named_by == "episodes":
+        return f"{table.source} names segments by episode of the dataset that was labelled"
+    name = getattr(table, "dataset", None)
+    if name is None:
+        return f"{table.source} counts rows of the dataset that was labelled"
+    where = origin(name) or f"a dataset called {name}"
+    return f"{table.source} counts rows of {name}: it needs {where}"
+
+
+def _by_rows(table: LabelTable | ScoreTable, dataset: OfflineDataset) -> SegmentIndex:
+    needed, given = getattr(table, "dataset", None), dataset.info.name
+    if dataset.rows is None:
+        raise ValueError(
+            f"the labels name segments by row, and datasets of the family {dataset.info.family} "
+            f"have no rows that label files count (Minari's are not those of D4RL, whatever their "
+            f"names): {need_dataset(table)}"
+        )
+    if needed and origin(given) and canonical(given) != canonical(needed):
+        raise ValueError(f"they count the rows of another dataset: {need_dataset(table)}")
+    try:
+        return locate_rows(dataset.rows, table.segments[..., 0], table.segments[..., 1])
+    except ValueError as error:
+        raise ValueError(f"{error}; {need_dataset(table)}") from error
+
+
+def _by_episodes(table: LabelTable | ScoreTable, dataset: OfflineDataset) -> SegmentIndex:
+    index = SegmentIndex(*torch.from_numpy(table.segments).unbind(-1))
+    num_episodes = len(dataset.replay.completed_episodes())
+    strange = (index.episode < 0) | (index.episode >= num_episodes)
+    if bool(strange.any()):
+        raise ValueError(
+            f"the labels name episode {int(index.episode[strange][0])}; the dataset has episodes 0 "
+            f"to {num_episodes - 1}"
+        )
+    lengths = dataset.replay.episode_lengths(index.episode.flatten()).view(index.shape)
+    # Not start + length > lengths, which a hostile file could let wrap around.
+    outside = (index.start < 0) | (index.length < 1) | (index.start > lengths - index.length)
+    if bool(outside.any()):
+        episode, start, length = (
+            int(column[outside][0]) for column in (index.episode, index.start, index.length)
+        )
+        raise ValueError(
+            f"{int(outside.sum())} segments leave their episode; the first begins at step {start} "
+            f"and has {length} steps, episode {episode} has {int(lengths[outside][0])}"
+        )
+    return index
+
+
+def _by_content(table: LabelTable | ScoreTable, dataset: OfflineDataset) -> SegmentIndex:
+    if dataset.info.family != "pairs":
+        raise ValueError(f"{need_dataset(table)}, not one of the family {dataset.info.family}")
+    episodes = dataset.replay.completed_episodes()
+    lengths = dataset.replay.episode_lengths(episodes)
+    held = dataset.replay.gather(SegmentIndex(episodes, torch.zeros_like(episodes), lengths))
+    digests = segment_digests(held.observations.cpu().numpy(), held.actions.cpu().numpy())
+    place, is_known = _find(digests, table.segments[..., 0])
+    if not is_known.all():
+        raise ValueError(
+            f"{int((~is_known).sum())} of {is_known.size} segments of the labels are not in the "
+            f"dataset, which has {len(episodes)}"
+        )
+    found = torch.from_numpy(place)
+    return SegmentIndex(episodes[found], torch.zeros_like(found), lengths[found])
+
+
+def _find(
+    digests: Int[np.ndarray, " segment"], wanted: Int[np.ndarray, "*shape"]
+) -> tuple[Int[np.ndarray, "*shape"], np.ndarray]:
+    """Return the place of each wanted digest, and whether it is there at all."""
+    order = np.argsort(digests)
+    rank = np.searchsorted(digests[order], wanted).clip(max=len(digests) - 1)
+    place = order[rank]
+    return place, digests[place] == wanted
