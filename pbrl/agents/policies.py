@@ -123,7 +123,7 @@ class Policy(nn.Module):
             deterministic: the mean; a policy of fixed variance always acts by it.
             generator: source of the noise, on the device of the observations.
         """
-        with _evaluating(self):
+        with evaluating(self):
             mean = self.mean(observations)
         std = self.std()
         if deterministic or std is None:
@@ -165,7 +165,7 @@ def gaussian_log_density(
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Iterator[None]:
     """Leave training mode for a while."""
     was_training = module.training
     module.eval()

@@ -1,6 +1,6 @@
 """What the loops ask of an agent."""
 
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -10,6 +10,7 @@ from pbrl.pairs import OfflineBatch, OfflineBatchSizes
 BatchT_contra = TypeVar("BatchT_contra", contravariant=True)
 
 
+@runtime_checkable
 class Agent(Protocol[BatchT_contra]):
     """A policy that learns from batches: online from `Batch`, offline from its method's own."""
 
@@ -32,6 +33,7 @@ class Agent(Protocol[BatchT_contra]):
         ...
 
 
+@runtime_checkable
 class OfflineAgent(Agent[OfflineBatch], Protocol):
     """A policy that learns from a dataset, from labelled pairs of its segments, or from both."""
 

@@ -86,5 +86,32 @@ def differences(stored: Any, present: Any, name: str = "") -> list[str]:
     return [f"{name}: {_text(stored)} -> {_text(present)}"]
 
 
+def with_new_defaults(stored: Any, config: Any) -> Any:
+    """Return stored values with the fields that they lack and `config` has at their defaults.
+
+    They were written by an earlier version, which did not know these fields.
+
+    Args:
+        stored: plain values.
+        config: a dataclass; anything else leaves the values as they are.
+    """
+    if not (dataclasses.is_dataclass(config) and isinstance(stored, dict)):
+        return stored
+    filled = dict(stored)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in stored:
+            filled[field.name] = with_new_defaults(stored[field.name], value)
+        elif value == _default(field):
+            filled[field.name] = plain(value)
+    return filled
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
 def _text(value: Any) -> str:
     return _MISSING if value == _MISSING else json.dumps(value)

@@ -68,6 +68,31 @@ class OnlineLoop:
         """The steps taken so far."""
         return self.collector.replay
 
+    @property
+    def num_asked(self) -> int:
+        """Queries asked so far."""
+        return self.source.num_asked
+
+    @property
+    def num_labelled(self) -> int:
+        """Labels received so far."""
+        return self.source.num_labelled
+
+    @property
+    def num_milestones(self) -> int:
+        """Sessions held."""
+        return self.num_sessions
+
+    @property
+    def reward_accuracy(self) -> float | None:
+        """Of the learned reward on its labels, in the last session."""
+        return self.session_metrics.get("reward/accuracy")
+
+    @property
+    def phase(self) -> str:
+        """Nothing worth a word."""
+        return ""
+
     def advance(self) -> None:
         """Take one step in every environment and learn as much as that allows."""
         self.collector.step(self._actions(), self.source.step_rewards)

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from pbrl.training.result import SUCCESS, Result
+from pbrl.training.result import RATES, Result
 from pbrl.training.statistics import Statistic, bootstrap_band, interquartile_mean, mean
 
 Against = Literal["steps", "labels"]
 
-ORACLE = "sac"
+ORACLES = ("sac", "iql")  # agents that learn from true reward, online and offline
 STATISTICS: dict[str, Statistic] = {"mean": mean, "iqm": interquartile_mean}
 
 # Okabe and Ito's colours, told apart by the colour-blind; line styles tell them apart in grey.
@@ -47,7 +47,7 @@ def learning_curves(
     against: Against = "steps",
     statistic: str = "iqm",
 ) -> Figure:
-    """Return a figure with one panel per environment and one line per method.
+    """Return a figure with one panel per environment or dataset and one line per method.
 
     A line is the mean or the interquartile mean over a method's runs, the band around it the 95 %
     bootstrap interval; a single run has none. Between evaluations runs are interpolated, and a line
@@ -57,8 +57,9 @@ def learning_curves(
     Args:
         results: records of runs; controls are lines of their own.
         rng: draws the bootstrap resamples.
-        against: what runs along: environment steps, or labels asked. Against labels, a run stands
-            for its last evaluation with so many labels, and runs that ask none are left out.
+        against: what runs along: environment steps, offline updates, or labels asked. Against
+            labels, a run stands for its last evaluation with so many labels, and runs that ask none
+            are left out.
         statistic: `mean` or `iqm`.
 
     Raises:
@@ -69,7 +70,7 @@ def learning_curves(
     drawn = [result for result in results if against == "steps" or result.labels_asked > 0]
     if not drawn:
         raise ValueError(f"there is no run to draw against {against}")
-    tasks = list(dict.fromkeys(result.env for result in drawn))
+    tasks = list(dict.fromkeys(result.task for result in drawn))
     methods = list(dict.fromkeys(method_name(result) for result in results))
     columns = min(len(tasks), _MAX_COLUMNS)
     rows = -(-len(tasks) // columns)
@@ -78,9 +79,9 @@ def learning_curves(
         figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for panel, task in zip(panels, tasks, strict=False):
-            _draw_panel(panel, [result for result in results if result.env == task], against)
+            _draw_panel(panel, [result for result in results if result.task == task], against)
             for place, method in enumerate(methods):
-                runs = [run for run in drawn if run.env == task and method_name(run) == method]
+                runs = [run for run in drawn if run.task == task and method_name(run) == method]
                 if runs:
                     _draw_line(panel, place, runs, rng, against, STATISTICS[statistic])
         for panel in panels[len(tasks) :]:
@@ -116,22 +117,23 @@ def method_name(result: Result) -> str:
 def oracle_scores(results: Sequence[Result]) -> list[float]:
     """Return what is known of the score on true reward: in the records, or as runs of their own."""
     noted = [result.oracle_score for result in results if result.oracle_score is not None]
-    return noted or [run.score for run in results if method_name(run) == ORACLE]
+    return noted or [run.score for run in results if method_name(run) in ORACLES]
 
 
 def _draw_panel(panel: Axes, results: Sequence[Result], against: Against) -> None:
     """Write the title and the axes and draw the two reference lines."""
-    panel.set_title(results[0].env)
-    panel.set_xlabel("environment steps" if against == "steps" else "labels asked")
+    panel.set_title(results[0].task)
+    steps = "updates" if results[0].dataset else "environment steps"
+    panel.set_xlabel(steps if against == "steps" else "labels asked")
     panel.xaxis.set_major_formatter(EngFormatter(sep=""))
-    if results[0].score_name == SUCCESS:
-        panel.set_ylabel("success rate")
+    if results[0].score_name in RATES:
+        panel.set_ylabel(RATES[results[0].score_name])
         panel.set_ylim(-0.03, 1.03)
     else:
         panel.set_ylabel(f"true {results[0].score_name.replace('_', ' ')}")
     random_scores = [run.random_score for run in results if run.random_score is not None]
     # A run on true reward has a line of its own against steps.
-    is_drawn = against == "steps" and any(method_name(run) == ORACLE for run in results)
+    is_drawn = against == "steps" and any(method_name(run) in ORACLES for run in results)
     oracle = [] if is_drawn else oracle_scores(results)
     for name, scores, shade in (("random", random_scores, "0.6"), ("true reward", oracle, "0.2")):
         if scores:

@@ -11,7 +11,9 @@ from pbrl.training.files import plain, read_json, write_json
 
 SCHEMA = 1
 CONTROLS = ("none", "shuffled-labels", "flipped-labels")
-SUCCESS = "success"
+SUCCESS, NORMALIZED_RETURN = "success", "normalized_return"
+LABEL_ACCURACY, LOG_LIKELIHOOD = "label_accuracy", "log_likelihood"
+RATES = {SUCCESS: "success rate", LABEL_ACCURACY: "accuracy on held-out labels"}
 Point = tuple[int, float, int]
 
 
@@ -22,14 +24,15 @@ class Result:
     Attributes:
         suite: name of the benchmark suite, or empty.
         agent: name of the method, such as `qpa`.
-        env: environment id.
-        dataset: id of the dataset of an offline run.
+        env: environment id; None for a dataset without an environment.
+        dataset: name of the dataset of an offline run.
         seed: of everything that was drawn.
         control: `none`, or how the labels were spoilt to see whether the method needs them.
         steps: environment steps, or updates of an offline run.
         labels_asked: queries put to the teacher.
         labels_given: those answered, ties included, skips not.
-        score_name: `return`, `success` (a rate in [0, 1]) or `normalized_return`.
+        score_name: `return`, `success` (a rate in [0, 1]) or `normalized_return`; without an
+            environment `label_accuracy` or `log_likelihood`.
         score: mean of the last `score_evaluations` points of the curve, never the best.
         score_evaluations: how many evaluations the score is the mean of.
         curve: `(step, score, labels asked)` of each evaluation, by step.
@@ -47,7 +50,7 @@ class Result:
     """
 
     agent: str
-    env: str
+    env: str | None
     seed: int
     steps: int
     labels_asked: int
@@ -73,6 +76,11 @@ class Result:
 
     def __post_init__(self) -> None:
         _check(plain(self), "the result")
+
+    @property
+    def task(self) -> str:
+        """What the run is compared on: the dataset, or online the environment."""
+        return self.dataset or self.env or ""
 
     def save(self, path: Path) -> None:
         """Write the record, whole or not at all."""
@@ -149,7 +157,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "schema": (lambda value: value == SCHEMA, f"{SCHEMA}, the schema this version reads"),
     "suite": (lambda value: isinstance(value, str), "a text"),
     "agent": (_is_name, "a name"),
-    "env": (_is_name, "an environment id"),
+    "env": (lambda value: value is None or _is_name(value), "an environment id or null"),
     "dataset": (_is_text_or_null, "a text or null"),
     "seed": (_is_count, "an integer from 0"),
     "control": (lambda value: value in CONTROLS, f"one of {', '.join(CONTROLS)}"),
@@ -188,10 +196,13 @@ def _check(data: Any, source: str) -> None:
             raise ValueError(f"{source}: {name}: expected {expected}, got nothing")
         if not is_legal(data[name]):
             raise ValueError(f"{source}: {name}: expected {expected}, got {_short(data[name])}")
-    if data["score_name"] == SUCCESS:
+    if not (data["env"] or data["dataset"]):
+        raise ValueError(f"{source}: env: expected an environment id or a dataset, got neither")
+    rate = RATES.get(data["score_name"])
+    if rate is not None:
         for score in (data["score"], *(point[1] for point in data["curve"])):
             if not 0.0 <= score <= 1.0:
-                raise ValueError(f"{source}: score: expected a success rate in [0, 1], got {score}")
+                raise ValueError(f"{source}: score: expected a {rate} in [0, 1], got {score}")
 
 
 def _short(value: Any) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from pbrl.training.files import differences, plain, read_json, write_json
+from pbrl.training.files import differences, plain, read_json, with_new_defaults, write_json
 from pbrl.training.machine import commit, machine, versions
 
 CHECKPOINTS = "checkpoint"
@@ -23,7 +23,8 @@ class RunFolder:
     Args:
         path: created if it does not exist.
         config: the run's configuration, a dataclass or a mapping of JSON values.
-        resume: go on with the run that is there; the configuration must be the same.
+        resume: go on with the run that is there; the configuration must be the same, but for
+            fields that are newer than the run and have their defaults.
 
     Raises:
         FileExistsError: if there is a run, or something else, and `resume` is False.
@@ -42,7 +43,7 @@ class RunFolder:
         self._lock = _lock(path)
         try:
             if resume:
-                self._check_config()
+                self._check_config(config)
             write_json(path / "versions.json", _record_of_versions())
             if not resume:
                 write_json(path / "config.json", self.config)  # last: from here on it is a run
@@ -65,14 +66,16 @@ class RunFolder:
         """The run's result, there once the run is complete."""
         return self.path / "result.json"
 
-    def _check_config(self) -> None:
-        lines = differences(read_json(self.path / "config.json"), self.config)
+    def _check_config(self, config: Any) -> None:
+        stored = read_json(self.path / "config.json")
+        lines = differences(with_new_defaults(stored, config), self.config)
         if lines:
             raise ValueError(
                 f"the run in {self.path} has another configuration (stored -> now):\n  "
                 + "\n  ".join(lines)
                 + "\nResume it with the stored values, or start a new run in another folder."
             )
+        self.config = stored  # what its checkpoints were written with
 
     def close(self) -> None:
         """Let other processes write here."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pbrl.lookup import suggest
 from pbrl.training.decode import decode
-from pbrl.training.plots import ORACLE
+from pbrl.training.plots import ORACLES
 from pbrl.training.result import CONTROLS, Result
 
 Option = bool | int | float | str
@@ -77,7 +77,7 @@ class Suite:
         for seed in self.seeds:
             for task in self.tasks:
                 for method in self.methods:
-                    label_options = {} if method.agent == ORACLE else task.label_options
+                    label_options = {} if method.agent in ORACLES else task.label_options
                     yield SuiteRun(
                         suite=self.name,
                         env=task.env,

@@ -5,21 +5,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from pbrl.training.plots import method_name, oracle_scores
-from pbrl.training.result import SUCCESS, Result
+from pbrl.training.result import RATES, Result
 from pbrl.training.statistics import interquartile_mean, mean, ranking_note, stratified_bootstrap
 
 MAX_ROWS = 12
 
 
 def suite_table(results: Sequence[Result], rng: np.random.Generator) -> str:
-    """Return a markdown table of the methods on each environment, with what the seeds allow.
+    """Return a markdown table of the methods on each task, with what the seeds allow.
 
     A score is the mean of a run's last evaluations; shown are the mean and the interquartile mean
     over seeds with the bootstrap interval of the latter, and the mean as a share of the way from
     the random policy to the agent on true reward, where both are known.
 
     Args:
-        results: records of runs, of one suite or of several.
+        results: records of runs, of one suite or of several; the task of an offline run is its
+            dataset, that of an online run its environment.
         rng: draws the bootstrap resamples.
 
     Raises:
@@ -28,12 +29,13 @@ def suite_table(results: Sequence[Result], rng: np.random.Generator) -> str:
     if not results:
         raise ValueError("there are no records to make a table of")
     rows = []
-    for env in dict.fromkeys(result.env for result in results):
-        runs = [result for result in results if result.env == env]
+    for task in dict.fromkeys(result.task for result in results):
+        runs = [result for result in results if result.task == task]
         for method in dict.fromkeys(method_name(run) for run in runs):
             rows.append(_method_row([run for run in runs if method_name(run) == method], runs, rng))
+    kind = "dataset" if any(result.dataset for result in results) else "environment"
     header = [
-        "environment", "method", "seeds", "steps", "labels", "score", "mean",
+        kind, "method", "seeds", "steps", "labels", "score", "mean",
         "interquartile mean [95 %]", "random", "true reward", "share",
     ]  # fmt: skip
     evaluations = sorted({result.score_evaluations for result in results})
@@ -51,7 +53,7 @@ def run_table(result: Result) -> str:
 
     At most twelve evaluations are shown, evenly spread, the last among them.
     """
-    rate = result.score_name == SUCCESS
+    rate = result.score_name in RATES
     chosen = np.unique(np.linspace(0, len(result.curve) - 1, MAX_ROWS).round().astype(int))
     rows = [
         [
@@ -78,7 +80,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _method_row(
     runs: Sequence[Result], all_runs: Sequence[Result], rng: np.random.Generator
 ) -> list[str]:
-    rate = runs[0].score_name == SUCCESS
+    rate = runs[0].score_name in RATES
     scores = np.array([run.score for run in runs])
     interval = stratified_bootstrap([scores], interquartile_mean, rng)
     low, high = (_score(float(bound), rate) for bound in (interval.low, interval.high))
@@ -88,7 +90,7 @@ def _method_row(
     oracle = float(np.mean(oracle_scores(all_runs))) if oracle_scores(all_runs) else None
     average = float(mean(scores))
     return [
-        runs[0].env,
+        runs[0].task,
         method_name(runs[0]),
         str(len(runs)),
         _range([run.steps for run in runs]),
@@ -122,6 +124,6 @@ def _range(counts: Sequence[int]) -> str:
 def _fewest_seeds(results: Sequence[Result]) -> int:
     groups: dict[tuple[str, str], int] = {}
     for result in results:
-        key = (result.env, method_name(result))
+        key = (result.task, method_name(result))
         groups[key] = groups.get(key, 0) + 1
     return min(groups.values())

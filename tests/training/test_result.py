@@ -82,7 +82,7 @@ def test_missing_and_unknown_fields_are_named(tmp_path):
         Result.load(path)
     del data["env"]
     path.write_text(json.dumps(data))
-    with pytest.raises(ValueError, match="env: expected an environment id, got nothing"):
+    with pytest.raises(ValueError, match="env: expected an environment id or null, got nothing"):
         Result.load(path)
     path.write_text("[1]")
     with pytest.raises(ValueError, match="expected an object"):
@@ -95,3 +95,16 @@ def test_a_success_rate_lies_between_zero_and_one():
         replace(success, score=50.0)
     with pytest.raises(ValueError, match="success rate"):
         replace(success, curve=((1, 1.5, 0),))
+
+
+def test_a_dataset_may_have_no_environment_but_something_was_learned_from(tmp_path):
+    curve = ((100, 0.5, 0), (200, 0.7, 0))
+    changes = {"env": None, "dataset": "walks", "score_name": "label_accuracy", "curve": curve}
+    made = result(score=0.7, **changes)
+    assert (made.task, result().task) == ("walks", "dmc/walker-walk")
+    made.save(tmp_path / "result.json")
+    assert Result.load(tmp_path / "result.json") == made
+    with pytest.raises(ValueError, match="expected an environment id or a dataset, got neither"):
+        result(env=None)
+    with pytest.raises(ValueError, match="accuracy on held-out labels in"):
+        result(score=1.5, **changes)

@@ -3,6 +3,7 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,27 @@ def test_resume_takes_the_same_configuration_only(tmp_path):
     RunFolder(tmp_path, {"seed": 0, "sac": {"width": 256}}, resume=True).close()
     with pytest.raises(ValueError, match=r"sac\.width: 256 -> 64"):
         RunFolder(tmp_path, {"seed": 0, "sac": {"width": 64}}, resume=True)
+
+
+@dataclass(frozen=True)
+class _Config:
+    seed: int = 0
+    inner: "_Inner" = field(default_factory=lambda: _Inner())
+
+
+@dataclass(frozen=True)
+class _Inner:
+    width: int = 256
+    newer: str = "as before"
+
+
+def test_a_run_of_an_earlier_version_goes_on_if_what_is_new_is_as_before(tmp_path):
+    stored = {"seed": 0, "inner": {"width": 256}}
+    RunFolder(tmp_path, stored).close()
+    with RunFolder(tmp_path, _Config(), resume=True) as folder:
+        assert folder.config == stored  # as its checkpoints say
+    with pytest.raises(ValueError, match=r"inner\.newer: \(nothing\) -> "):
+        RunFolder(tmp_path, _Config(inner=_Inner(newer="otherwise")), resume=True)
 
 
 def test_nothing_to_resume(tmp_path):

@@ -1,0 +1,336 @@
+"""What every run has around its loop: evaluations, logs, checkpoints, interruption and a result."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from pbrl.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from pbrl.training.machine import commit, machine, versions
+from pbrl.training.metrics import MetricsLog
+from pbrl.training.progress import Progress
+from pbrl.training.result import Point, Result, final_score
+from pbrl.training.run_folder import RunFolder
+from pbrl.training.scoring import Scorer
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was stopped from outside; its checkpoint is written."""
+
+
+@runtime_checkable
+class RunConfig(Protocol):
+    """What a run needs to know of its configuration."""
+
+    @property
+    def agent(self) -> str:
+        """Name of the method."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is drawn."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """How many in all: environment steps, or updates of an offline run."""
+        ...
+
+    @property
+    def eval_every(self) -> int:
+        """Steps between evaluations."""
+        ...
+
+    @property
+    def log_every(self) -> int:
+        """Steps between rows of metrics."""
+        ...
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Steps between checkpoints."""
+        ...
+
+    @property
+    def score_evaluations(self) -> int:
+        """The score is the mean of this many last evaluations."""
+        ...
+
+    @property
+    def suite(self) -> str:
+        """Name of the benchmark suite, or empty."""
+        ...
+
+
+@runtime_checkable
+class Loop(Protocol):
+    """What a run repeats."""
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        ...
+
+    @property
+    def num_updates(self) -> int:
+        """Updates of the agent."""
+        ...
+
+    @property
+    def num_asked(self) -> int:
+        """Labels asked for."""
+        ...
+
+    @property
+    def num_labelled(self) -> int:
+        """Labels received."""
+        ...
+
+    @property
+    def num_milestones(self) -> int:
+        """Grows with whatever must not be lost; a checkpoint is written then."""
+        ...
+
+    @property
+    def reward_accuracy(self) -> float | None:
+        """Of the learned reward on its labels, if there is one."""
+        ...
+
+    @property
+    def phase(self) -> str:
+        """What is being done, in a word or two; empty in the ordinary course of things."""
+        ...
+
+    def advance(self) -> None:
+        """Do the next piece of work."""
+        ...
+
+    def metrics(self) -> Mapping[str, float]:
+        """Return what a row of the log says."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        ...
+
+
+class Parts(NamedTuple):
+    """What a run is made of."""
+
+    loop: Loop
+    scorer: Scorer
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What the result says a run is about.
+
+    Attributes:
+        env: environment id; None where there is none.
+        dataset: name of the dataset of an offline run.
+        control: how the labels were spoilt.
+        environment: what exactly was simulated.
+    """
+
+    env: str | None
+    dataset: str | None = None
+    control: str = "none"
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Run:
+    """The state of a run around its loop: curve, clocks and how often it was resumed.
+
+    Args:
+        config: the run.
+        folder: held by this process.
+        build: returns the parts, given how often the run was resumed.
+        about: returns what the result says, given the parts.
+        belongs_to: what a checkpoint must agree with beside the configuration; JSON values.
+        save_on_error: write a checkpoint when the loop fails, so that no label given is lost.
+
+    Raises:
+        ValueError: if a checkpoint belongs to something else.
+    """
+
+    def __init__(  # noqa: PLR0913  keyword-only
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        *,
+        build: Callable[[int], Parts],
+        about: Callable[[Parts], About],
+        belongs_to: Mapping[str, Any] | None = None,
+        save_on_error: bool = False,
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self.save_on_error = save_on_error
+        self._fingerprint = {"config": folder.config, **(belongs_to or {})}
+        self.curve: list[Point] = []
+        self.score_name = ""
+        self.random_score: float | None = None
+        self.seconds = 0.0
+        self.resumes = 0
+        self.saved = (-1, -1)
+        state: dict[str, Any] | None = None
+        if has_checkpoint(folder.checkpoints):
+            state, _ = load_checkpoint(folder.checkpoints, self._fingerprint)
+            self.resumes = int(state["resumes"]) + 1
+        parts = build(self.resumes)
+        self.loop, self.scorer = parts
+        self.about = about(parts)
+        if state is not None:
+            self._restore(state)
+
+    def go(self, log: MetricsLog, progress: Progress, is_interrupted: Callable[[], bool]) -> Result:
+        """Run to the end.
+
+        Raises:
+            Interrupted: if asked to stop.
+        """
+        started = time.perf_counter() - self.seconds
+        if not self.score_name:
+            self._score_random_policy()
+        while self.loop.step < self.config.steps:
+            before, milestones = self.loop.step, self.loop.num_milestones
+            try:
+                self.loop.advance()
+            except Exception:
+                if self.save_on_error:
+                    self._checkpoint(started)
+                raise
+            self._report(before, log, progress)
+            is_milestone = self.loop.num_milestones > milestones
+            if is_milestone or self._passed(before, self.config.checkpoint_every):
+                self._checkpoint(started)
+            if is_interrupted():
+                self._checkpoint(started)
+                raise Interrupted(
+                    f"stopped at step {self.loop.step:,}; the checkpoint is written, "
+                    "go on with --resume"
+                )
+        if self.saved != self._position:
+            self._checkpoint(started)
+        return self._finish()
+
+    def _score_random_policy(self) -> None:
+        score = self.scorer.random()
+        if score is not None:
+            self.score_name, self.random_score = score.name, score.value
+
+    def _passed(self, before: int, every: int) -> bool:
+        return before // every != self.loop.step // every
+
+    def _is_due(self, before: int, every: int) -> bool:
+        is_over = self.loop.step > before and self.loop.step >= self.config.steps
+        return self._passed(before, every) or is_over
+
+    def _report(self, before: int, log: MetricsLog, progress: Progress) -> None:
+        loop = self.loop
+        values: dict[str, float] = {}
+        if self._is_due(before, self.config.log_every):
+            values |= loop.metrics()
+        if self._is_due(before, self.config.eval_every):
+            score = self.scorer()
+            self.score_name = score.name
+            self.curve.append((loop.step, score.value, loop.num_asked))
+            values |= score.metrics
+        if values:
+            log.write(loop.step, values)
+        progress.update(
+            loop.step,
+            labels=loop.num_asked,
+            reward_accuracy=loop.reward_accuracy,
+            score=self.curve[-1][1] if self.curve else None,
+            phase=loop.phase,
+        )
+
+    @property
+    def _position(self) -> tuple[int, int]:
+        return self.loop.step, self.loop.num_milestones
+
+    def _checkpoint(self, started: float) -> None:
+        self.seconds = time.perf_counter() - started
+        self.saved = self._position
+        save_checkpoint(
+            self.folder.checkpoints,
+            {
+                "loop": self.loop.state_dict(),
+                "curve": self.curve,
+                "score_name": self.score_name,
+                "random_score": self.random_score,
+                "seconds": self.seconds,
+                "resumes": self.resumes,
+            },
+            step=self.loop.step,
+            fingerprint=self._fingerprint,
+        )
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.loop.load_state_dict(state["loop"])
+        self.curve = [(step, score, labels) for step, score, labels in state["curve"]]
+        self.score_name = state["score_name"]
+        self.random_score = state["random_score"]
+        self.seconds = state["seconds"]
+        self.saved = self._position
+
+    def _finish(self) -> Result:
+        loop, config, about = self.loop, self.config, self.about
+        self.curve.sort()
+        result = Result(
+            suite=config.suite,
+            agent=config.agent,
+            env=about.env,
+            dataset=about.dataset,
+            seed=config.seed,
+            control=about.control,
+            steps=loop.step,
+            labels_asked=loop.num_asked,
+            labels_given=loop.num_labelled,
+            score_name=self.score_name,
+            score=final_score(self.curve, config.score_evaluations),
+            score_evaluations=min(config.score_evaluations, len(self.curve)),
+            curve=tuple(self.curve),
+            random_score=self.random_score,
+            wall_seconds=self.seconds,
+            updates_per_second=loop.num_updates / self.seconds,
+            versions=versions(),
+            machine=machine(),
+            commit=commit(),
+            config=self.folder.config,
+            environment=dict(about.environment),
+        )
+        result.save(self.folder.result)
+        return result
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Turn Ctrl-C and termination into a question that the loop asks between two steps."""
+    asked: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        del frame
+        if asked and number == signal.SIGINT:  # a second Ctrl-C does not wait
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # only the main thread hears signals
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
