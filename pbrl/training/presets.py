@@ -39,7 +39,7 @@ class TaskNumbers:
         learning_rate: of actor and critic.
         recent: QPA's N, episodes that count as recent.
         effort: QPA's `reward_update`: on DMC gradient steps per label and minibatch, on
-            Meta-World a cap on passes.
+            Meta-World a cap on passes. For "cpu" the former everywhere.
     """
 
     steps: int
@@ -133,11 +133,11 @@ class CpuNumbers(TaskNumbers):
 CPU_SOURCES: Mapping[str, CpuNumbers] = {
     "dmc": CpuNumbers(
         steps=200_000,
-        every=8_000,
+        every=12_000,
         budget=100,
         per_session=10,
         learning_rate=5e-4,
-        effort=500,
+        effort=100,
         updates_per_step=0.5,
     ),
     "metaworld": CpuNumbers(
@@ -147,7 +147,7 @@ CPU_SOURCES: Mapping[str, CpuNumbers] = {
         per_session=50,
         learning_rate=3e-4,
         recent=30,
-        effort=50,
+        effort=20,
         updates_per_step=0.5,
     ),
     "gym": CpuNumbers(
@@ -156,7 +156,7 @@ CPU_SOURCES: Mapping[str, CpuNumbers] = {
         budget=200,
         per_session=20,
         learning_rate=3e-4,
-        effort=500,
+        effort=100,
         updates_per_step=0.5,
     ),
 }
@@ -164,10 +164,7 @@ CPU_TASKS: Mapping[str, CpuNumbers] = {
     "dmc/cartpole-swingup": replace(
         CPU_SOURCES["dmc"],
         steps=50_000,
-        # With 100 labels, the last at 32,000 steps, the return fell again before the end (seed 0).
-        every=4_500,
-        budget=200,
-        per_session=20,
+        every=4_000,
         first_step=5_000,
         updates_per_step=1.0,
         eval_every=2_500,
@@ -178,7 +175,7 @@ CPU_TASKS: Mapping[str, CpuNumbers] = {
         budget=100,
         per_session=10,
         learning_rate=1e-3,
-        effort=500,
+        effort=100,
         first_step=2_000,
         segment_length=25,
         eval_every=1_000,
@@ -353,15 +350,32 @@ def _learning(
     agent: str, source: str, numbers: TaskNumbers, segment_length: int
 ) -> RewardLearningConfig:
     is_metaworld = source == "metaworld"
+    crops = None
+    if agent == "qpa" and not is_metaworld:  # QPA's code augments on DMC only
+        # Lengths from H - 15 to H - 5 for H = 50, in proportion for other lengths.
+        crops = CropConfig(min_cut=round(0.1 * segment_length), max_cut=round(0.3 * segment_length))
+    if isinstance(numbers, CpuNumbers):
+        return _fixed_effort(numbers, crops)
     if agent != "qpa":
         return RewardLearningConfig(passes=10 if is_metaworld else 50)
-    if is_metaworld:  # QPA's code augments on DMC only
+    if is_metaworld:
         return RewardLearningConfig(passes=numbers.effort)
-    # Lengths from H - 15 to H - 5 for H = 50, in proportion for other lengths.
-    crops = CropConfig(min_cut=round(0.1 * segment_length), max_cut=round(0.3 * segment_length))
     return RewardLearningConfig(
         steps_per_label=float(numbers.effort),
         target_accuracy=0.98,
         accuracy_over="session",
         crops=crops,
+    )
+
+
+def _fixed_effort(numbers: CpuNumbers, crops: CropConfig | None) -> RewardLearningConfig:
+    """Return training without an early stop, which few labels cannot afford.
+
+    With 90 old labels, all predicted rightly, and 10 new ones, 98 % is reached while most of the
+    new ones are not learned at all. On walker-walk (QPA, seed 0) such sessions ended after 8 to 25
+    steps; the policy then found and kept a gait that the reward overrated, or stayed at 670.
+    Without the stop, and with sessions every 12,000 steps, it came to 890 after 150,000.
+    """
+    return RewardLearningConfig(
+        steps_per_label=float(numbers.effort), target_accuracy=1.0, crops=crops
     )
