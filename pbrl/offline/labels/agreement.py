@@ -60,9 +60,9 @@ def wilson(successes: int, cases: int, confidence: float = CONFIDENCE) -> Share:
     shrink = 1 / (1 + z**2 / cases)
     center = shrink * (share + z**2 / (2 * cases))
     half = shrink * z * math.sqrt(share * (1 - share) / cases + z**2 / (4 * cases**2))
-    return Share(
-        value=share, low=max(0.0, center - half), high=min(1.0, center + half), cases=cases
-    )
+    # Rounding may push a bound at 0 or 1 past the share itself.
+    low, high = min(share, max(0.0, center - half)), max(share, min(1.0, center + half))
+    return Share(value=share, low=low, high=high, cases=cases)
 
 
 def cohen_kappa(counts: Int[np.ndarray, "answer answer"]) -> float:

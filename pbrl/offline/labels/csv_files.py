@@ -46,7 +46,7 @@ def read_csv(path: Path) -> LabelTable:
     if named_by == "rows":
         numbers = numbers[:, [0, 2, 1, 2]]  # start_0, length, start_1, length
     return LabelTable(
-        segments=numbers.reshape(len(rows), 2, -1),
+        segments=numbers.reshape(len(rows), 2, numbers.shape[1] // 2),
         named_by=named_by,
         labels=np.array([row[1] for row in rows], np.float64),
         weights=np.array([row[2] for row in rows], np.float64),

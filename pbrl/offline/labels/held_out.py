@@ -116,7 +116,7 @@ def split_preferences(
         pair = _pair_numbers(labelled.index)
         is_test = _choose(int(pair.max()) + 1, test_share, generator)[pair]
         return _rows(labelled, ~is_test), _rows(labelled, is_test)
-    is_test = _choose(len(preferences), test_share, generator)
+    is_test = _choose(len(preferences), test_share, generator, least=2)
     training, test = (
         ScoredSegments(preferences.segments[part], preferences.scores[part])
         for part in (~is_test, is_test)
@@ -131,11 +131,13 @@ def _rows(labelled: LabelledQueries, rows: Tensor) -> LabelledQueries:
     return LabelledQueries(labelled.index[rows], labelled.labels[rows], labelled.weights[rows])
 
 
-def _choose(number: int, share: float, generator: torch.Generator) -> Tensor:
-    """Return a mask of about this share of so many things, at least one and never all."""
-    if number < 2:  # noqa: PLR2004  two parts
-        raise ValueError(f"cannot hold out a part of {number} pairs or segments")
-    num_chosen = min(max(1, round(share * number)), number - 1)
+def _choose(number: int, share: float, generator: torch.Generator, least: int = 1) -> Tensor:
+    """Return a mask of about this share of so many things, with at least `least` in each part."""
+    if number < 2 * least:
+        raise ValueError(
+            f"cannot hold out a part of {number} pairs or segments: there must be {2 * least}"
+        )
+    num_chosen = min(max(least, round(share * number)), number - least)
     order = torch.randperm(number, generator=generator, device=generator.device)
     return order < num_chosen
 

@@ -74,7 +74,11 @@ def read_pairs(path: Path) -> tuple[SegmentArrays, LabelTable]:
     has_rewards = set(PAIR_REWARDS) <= npz_names(path)
     arrays = read_npz(path, (*PAIR_KEYS, *PAIR_REWARDS) if has_rewards else PAIR_KEYS)
     if not has_rewards:
-        arrays |= {name: np.zeros(arrays["obs_1"].shape[:2]) for name in PAIR_REWARDS}
+        seen = (arrays["obs_1"], arrays["obs_2"])
+        arrays |= {
+            name: np.zeros(observations.shape[:2])
+            for name, observations in zip(PAIR_REWARDS, seen, strict=True)
+        }
     first, second = (
         check_segments(path, [arrays[f"{key}{suffix}"] for key in SEGMENT_KEYS], suffix)
         for suffix in ("_1", "_2")

@@ -68,11 +68,12 @@ def summarize(table: LabelTable) -> LabelSummary:
     pairs, turned = oriented(table)
     labels = np.where(turned, 1 - table.labels, table.labels)
     repeated, same, compared = _repeats(pairs, labels, who)
+    segments = np.concatenate([table.segments[:, 0], table.segments[:, 1]])
     return LabelSummary(
         total=_count(table.labels),
         by_annotator={name: _count(table.labels[who == name]) for name in names},
         pending=table.num_pending,
-        segments=len(np.unique(table.segments.reshape(2 * len(table), -1), axis=0)),
+        segments=len(np.unique(segments, axis=0)),
         pairs=len(np.unique(pairs, axis=0)),
         same_segment=int((table.segments[:, 0] == table.segments[:, 1]).all(1).sum()),
         repeated=repeated,
