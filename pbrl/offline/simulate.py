@@ -1,4 +1,4 @@
-"""Labels for a dataset from its true rewards: segments with scores, or pairs judged by a teacher."""
+"""Labels from a dataset's true rewards: segments with scores, or pairs judged by a teacher."""
 
 from dataclasses import dataclass, replace
 
@@ -174,16 +174,20 @@ def fit_teacher(config: TeacherConfig, score: ScoreName) -> TeacherConfig:
 
 
 def decided_agreement(
-    first: Float[Tensor, " segment"],
-    second: Float[Tensor, " segment"],
+    scores: Float[Tensor, " segment"],
+    other: Float[Tensor, " segment"],
     pairs: Int[Tensor, "query two"],
 ) -> float:
     """Return the share of pairs that two scores order alike, of those that both decide.
 
     Args:
-        first, second: scores of the same segments.
-        pairs: rows of segments; NaN if neither decides any.
+        scores: one per segment.
+        other: of the same segments.
+        pairs: rows of segments.
+
+    Returns:
+        The share, NaN if the two decide no pair.
     """
-    signs = [torch.sign(score[pairs[:, 1]] - score[pairs[:, 0]]) for score in (first, second)]
+    signs = [torch.sign(score[pairs[:, 1]] - score[pairs[:, 0]]) for score in (scores, other)]
     decided = (signs[0] != 0) & (signs[1] != 0)
     return float((signs[0] == signs[1])[decided].double().mean())

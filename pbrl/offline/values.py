@@ -151,7 +151,7 @@ class FittedValue(nn.Module):
             standard = (targets[batch] - self._offset) / self._scale
             loss = F.mse_loss(self._standard(steps.observations[batch]), standard)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
         rows = held_out if len(held_out) else learning
         error = targets[rows] - self(steps.observations[rows])

@@ -135,6 +135,8 @@ def _env_spec(env: SerialVectorEnv) -> Any:
     if source != "gym" or env.record.options:
         return None
     spec = gymnasium.spec(name)
+    if callable(spec.entry_point):
+        return None  # it would not survive a file
     bare = gymnasium.make(spec)
     fits = bare.observation_space.shape == env.single_observation_space.shape
     bare.close()

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, get_type_hints
 
 RANDOM, SCRIPTED, REPLAY_PREFIX = "random", "scripted", "replay="
@@ -16,8 +15,8 @@ class Source:
     Attributes:
         policy: "random" acts uniformly in [-1, 1]; "scripted" is Meta-World's expert for the task;
             otherwise the folder of a run, one of its checkpoints, or a SAC file (.zip) of
-            stable-baselines3. "replay=RUN" is no policy but the complete episodes that the replay
-            buffer of a run holds.
+            stable-baselines3. "replay=RUN" is no policy but the episodes in the replay buffer of a
+            run, or of any other dataset.
         share: of the dataset, relative to the other sources', above 0.
         noise: standard deviation of Gaussian noise added to the action, 0 or above. CPL: 0.3.
         scale: factor on the action before the noise, in [0, 1]; below 1 the policy is slower.
@@ -54,9 +53,9 @@ class Source:
         return self.policy.startswith(REPLAY_PREFIX)
 
     @property
-    def run(self) -> Path:
-        """Folder of the run that recorded the episodes."""
-        return Path(self.policy.removeprefix(REPLAY_PREFIX))
+    def recording(self) -> str:
+        """What holds the recorded episodes, for `pbrl.offline.load.load_dataset`."""
+        return self.policy.removeprefix(REPLAY_PREFIX)
 
     def __str__(self) -> str:
         changes = {
