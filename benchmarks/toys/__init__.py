@@ -1,0 +1,1 @@
+"""Tasks small enough to be a test, with known best behaviour."""
