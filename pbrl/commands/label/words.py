@@ -7,10 +7,13 @@ from pbrl.commands.groups import run_group
 WORDS = {
     "import": ("pbrl.commands.label.import_", "convert labels of any known kind to a record"),
     "export": ("pbrl.commands.label.export", "write a record as CSV, Parquet or pairs"),
+    "simulate": ("pbrl.commands.label.simulate", "label a dataset by its true rewards"),
     "report": ("pbrl.commands.label.report", "count and judge labels, or compare two files"),
 }
 
 
 def main(arguments: Sequence[str]) -> int | None:
     """Run `pbrl label` with the words after it."""
-    return run_group("pbrl label", "Labels in files: in, out and judged.", WORDS, arguments)
+    return run_group(
+        "pbrl label", "Labels: simulated, or from files; in, out and judged.", WORDS, arguments
+    )
