@@ -60,6 +60,12 @@ def test_plot_draws_the_runs_of_a_folder(folder):
     assert (folder / "all.svg").read_text().startswith("<?xml")
 
 
+def test_label_reports_what_a_file_holds(tmp_path):
+    (tmp_path / "labels.csv").write_text("start_0,start_1,length,label\n0,9,5,1\n3,7,5,0.5\n")
+    output = run(str(ROOT / "scripts" / "label.py"), "report", "labels.csv", cwd=tmp_path)
+    assert "2 pairs of 4 segments" in output
+
+
 def test_benchmark_runs_a_suite_of_ones_own(folder):
     options = {word.removeprefix("--"): value for word, value in zip(TINY, TINY[1:], strict=False)}
     options = {k: v for k, v in options.items() if not k[0].isdigit() and "hidden" not in k}

@@ -90,12 +90,11 @@ def main(arguments: Sequence[str]) -> None:
         prog="pbrl label report",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    begin = time.perf_counter()
     report = make_report(options)
     Console(soft_wrap=True).print(report_text(report), markup=False, highlight=False)
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(options.out, record_of(report, options, time.perf_counter() - begin))
+        write_json(options.out, record_of(report, options))
 
 
 def make_report(options: ReportOptions) -> LabelReport:
@@ -104,6 +103,7 @@ def make_report(options: ReportOptions) -> LabelReport:
     Raises:
         ValueError: if a file does not hold what was expected, or two cannot be compared.
     """
+    begin = time.perf_counter()
     config = options.held_out()
     paths = [path for path in (options.labels, options.other) if path is not None]
     opened = {
@@ -112,6 +112,7 @@ def make_report(options: ReportOptions) -> LabelReport:
     tables = {name: table for name, (table, _) in opened.items()}
     labels = [table for table in tables.values() if isinstance(table, LabelTable)]
     with_data = {name: (table, data) for name, (table, data) in opened.items() if data is not None}
+    held_out = _held_out(with_data, config, options.seed) if config else {}
     return LabelReport(
         files={str(path): sha256(path) if path.is_file() else None for path in paths},
         summaries={
@@ -119,7 +120,8 @@ def make_report(options: ReportOptions) -> LabelReport:
             for name, table in tables.items()
         },
         agreement=agree(*labels) if len(labels) == 2 else None,  # noqa: PLR2004  two files
-        held_out=_held_out(with_data, config, options.seed) if config else {},
+        held_out=held_out,
+        wall_seconds=round(time.perf_counter() - begin, 1),
     )
 
 
@@ -144,7 +146,7 @@ def _advance(bar: Progress, task: TaskID, done: int) -> None:
     bar.update(task, completed=done)
 
 
-def record_of(report: LabelReport, options: ReportOptions, seconds: float) -> dict[str, Any]:
+def record_of(report: LabelReport, options: ReportOptions) -> dict[str, Any]:
     """Return a report as JSON knows it, with what is needed to repeat it."""
     config = {name: value for name, value in vars(options).items() if name != "out"}
     return {
@@ -152,7 +154,6 @@ def record_of(report: LabelReport, options: ReportOptions, seconds: float) -> di
         "kind": "label-report",
         **_without_nan(plain(report)),
         "config": plain(config),
-        "wall_seconds": round(seconds, 1),
         "versions": versions(),
         "machine": machine(),
         "commit": commit(),

@@ -18,12 +18,14 @@ class LabelReport:
         summaries: what each holds; of scored segments only their number.
         agreement: of the first file with the second.
         held_out: accuracy on held-out labels, where the segments are there.
+        wall_seconds: how long that took.
     """
 
     files: dict[str, str | None]
     summaries: dict[str, LabelSummary | int]
     agreement: Agreement | None = None
     held_out: dict[str, HeldOutAccuracy] = field(default_factory=dict)
+    wall_seconds: float = 0.0
 
 
 def report_text(report: LabelReport) -> str:
