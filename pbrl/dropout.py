@@ -1,7 +1,7 @@
 """Dropout with a generator of its own, so that a run can be repeated and resumed exactly."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 LEVELS = 2**16  # an element takes 16 random bits
@@ -43,9 +43,12 @@ class Dropout(nn.Module):
 
 def keep_mask(
     like: Float[Tensor, "*shape"], rate: float, generator: torch.Generator | None
-) -> Bool[Tensor, "*shape"]:
-    """Return true with probability 1 - rate, independently for each element of `like`."""
+) -> Float[Tensor, "*shape"]:
+    """Return 1 with probability 1 - rate and otherwise 0, for each element of `like` on its own.
+
+    The type is that of `like`: on a CPU numbers multiply in a fraction of the time of booleans.
+    """
     words = torch.empty(-(-like.numel() // PER_WORD), dtype=torch.int64, device=like.device)
     words.random_(-(2**63), None, generator=generator)
     bits = words.view(torch.int16)[: like.numel()].view(like.shape)
-    return bits < round((1 - rate) * LEVELS) - LEVELS // 2
+    return bits.to(like.dtype).lt_(round((1 - rate) * LEVELS) - LEVELS // 2)
