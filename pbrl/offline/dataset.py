@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 
 from pbrl.replay import ReplayBuffer
+from pbrl.segments import SegmentIndex
 
 
 @dataclass(frozen=True)
@@ -89,3 +91,14 @@ class OfflineDataset:
     replay: ReplayBuffer
     has_last_observations: bool = True
     rows: RowNumbers | None = None
+
+    @property
+    def observation_dim(self) -> int:
+        """Size of an observation."""
+        return self.replay.all_observations().shape[1]
+
+    @property
+    def action_dim(self) -> int:
+        """Size of an action."""
+        first = SegmentIndex(*torch.tensor([[0], [0], [1]], device=self.replay.device))
+        return self.replay.gather(first).actions.shape[-1]

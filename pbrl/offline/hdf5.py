@@ -39,7 +39,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
     Raises:
         DatasetError: if there is no such file or it is none of HDF5.
     """
-    import h5py  # noqa: PLC0415
+    import h5py
 
     if not path.is_file():
         raise DatasetError(f"there is no file {path}")
@@ -63,7 +63,7 @@ def find(path: Path, group: Any, key: str) -> Any:
     Raises:
         DatasetError: if it is missing, no array of numbers, or declares more than the file holds.
     """
-    import h5py  # noqa: PLC0415
+    import h5py
 
     full = f"{group.name}/{key}".lstrip("/")
     with reading(path, full):

@@ -1,5 +1,6 @@
 """Small datasets in every format, and what came of them."""
 
+import json
 from dataclasses import dataclass
 
 import h5py
@@ -8,6 +9,11 @@ import torch
 
 from pbrl.offline.dataset import OfflineDataset
 from pbrl.segments import SegmentIndex
+
+MINARI_SPACES = (
+    '{"type": "Box", "dtype": "float32", "shape": [3], "low": [-9, -9, -9], "high": [9, 9, 9]}',
+    '{"type": "Box", "dtype": "float32", "shape": [2], "low": [-1, -1], "high": [1, 1]}',
+)
 
 
 @dataclass
@@ -113,3 +119,19 @@ def write_robomimic(path, episodes: list[Episode], *, next_observations=True) ->
             arrays[f"{demo}/{group}/high"] = observations[:, 1:].astype(np.float64)
             arrays[f"{demo}/{group}/image"] = np.zeros((len(observations), 4, 4, 3), np.uint8)
     write_hdf5(path, arrays, data__env_args='{"env_name": "Lift"}')
+
+
+def write_minari(folder, episodes) -> None:
+    """Write the two files of a Minari dataset."""
+    (folder / "data").mkdir(parents=True)
+    arrays = {}
+    for number, episode in enumerate(episodes):
+        is_last = np.arange(len(episode)) == len(episode) - 1
+        fields = {name: getattr(episode, name) for name in ("observations", "actions", "rewards")}
+        fields["terminations"] = is_last & episode.terminated
+        fields["truncations"] = is_last & (not episode.terminated)
+        arrays |= {f"episode_{number}/{name}": array for name, array in fields.items()}
+    write_hdf5(folder / "data" / "main_data.hdf5", arrays)
+    spaces = dict(zip(("observation_space", "action_space"), MINARI_SPACES, strict=True))
+    metadata = {"data_format": "hdf5", "total_episodes": len(episodes), **spaces}
+    (folder / "data" / "metadata.json").write_text(json.dumps(metadata))
