@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from pbrl.offline.minari_reader import is_minari_folder, load_minari
 from pbrl.offline.npz_episodes import load_npz
 from pbrl.offline.options import LoadOptions
 from pbrl.offline.robomimic import load_robomimic
+from pbrl.replay import ReplayBuffer
 
 Loader = Callable[[str, LoadOptions], OfflineDataset]
 _HDF5 = (".hdf5", ".h5")
@@ -122,11 +124,21 @@ def _is_pairs(path: Path) -> bool:
 def _load_pairs(path: str, options: LoadOptions) -> OfflineDataset:
     from pbrl.offline.labels import load_pairs
 
-    del options
     try:
-        return load_pairs(path).dataset
+        dataset = load_pairs(path).dataset
     except (ValueError, OSError) as error:
         raise DatasetError(str(error)) from error
+    info = replace(
+        dataset.info,
+        name=options.name or dataset.info.name,
+        env=options.env,
+        goal_visible=bool(options.goal_visible),
+    )
+    replay = ReplayBuffer(
+        dataset.replay.num_steps, dataset.observation_dim, dataset.action_dim, device=options.device
+    )
+    replay.load_state_dict(dataset.replay.state_dict())
+    return replace(dataset, info=info, replay=replay)
 
 
 def _load_run(path: str, options: LoadOptions) -> OfflineDataset:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from pbrl.offline.checks import DatasetError
+from pbrl.offline.labels import load_preferences
 from pbrl.offline.load import find_kind, load_dataset
 from tests.offline.dataset_files import (
     assert_same_episodes,
@@ -50,17 +51,26 @@ def test_the_kind_of_a_file_is_seen(files, kind, num_episodes):
         assert dataset.info.family == kind
 
 
+def test_pairs_are_those_of_the_labels(files):
+    dataset = load_dataset(files["pairs"])
+    index = load_preferences(files["pairs"], dataset).segments
+    assert len(index) == 8
+    assert dataset.replay.gather(index).observations.shape == (8, 5, 3)
+    assert not dataset.has_last_observations
+
+
 def test_h5_is_hdf5(files):
     path = files["d4rl"].rename(files["d4rl"].with_suffix(".h5"))
     assert find_kind(path) == "d4rl"
 
 
-def test_settings_reach_the_loader(files):
-    dataset = load_dataset(
-        files["d4rl"], name="hopper_medium-v2", env="gym/Hopper-v5", goal_visible=True
-    )
-    assert (dataset.info.name, dataset.info.env) == ("hopper-medium-v2", "gym/Hopper-v5")
-    assert dataset.info.goal_visible
+@pytest.mark.parametrize("kind", ["d4rl", "robomimic", "npz", "pairs"])
+def test_settings_reach_the_loader(files, kind):
+    keys = ("low", "high") if kind == "robomimic" else None
+    settings = {"name": "hopper-medium-v2", "env": "gym/Hopper-v5", "goal_visible": True}
+    dataset = load_dataset(files[kind], observation_keys=keys, **settings)
+    found = {name: getattr(dataset.info, name) for name in settings}
+    assert found == settings
 
 
 @pytest.mark.parametrize(
