@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from pbrl.offline.dataset import OfflineDataset
 from pbrl.offline.files import whole_file
@@ -109,16 +110,16 @@ def _write_parquet(columns: dict[str, np.ndarray], path: Path) -> None:
 def _write_pairs(table: LabelTable, path: Path, dataset: OfflineDataset | None) -> None:
     if dataset is None:
         raise ValueError(f"{path} shall hold the segments: it needs the dataset of {table.source}")
-    given = ~np.isnan(table.labels)
     index = locate(table, dataset)
+    given = torch.from_numpy(~np.isnan(table.labels)).to(index.episode.device)
     lengths = index.length.unique()
     if len(lengths) != 1 or not given.any():
         raise ValueError(
             f"pairs in one file need one length and at least one label, found the lengths "
-            f"{lengths.tolist()} and {given.sum()} labels"
+            f"{lengths.tolist()} and {int(given.sum())} labels"
         )
     segments = dataset.replay.gather(index[given])
-    arrays: dict[str, Any] = {"label": table.labels[given]}
+    arrays: dict[str, Any] = {"label": table.labels[given.cpu().numpy()]}
     for place in (0, 1):
         arrays[f"obs_{place + 1}"] = segments.observations[:, place].cpu().numpy()
         arrays[f"action_{place + 1}"] = segments.actions[:, place].cpu().numpy()

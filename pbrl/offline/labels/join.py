@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from jaxtyping import Int
+from torch import Tensor
 
 from pbrl.feedback import Answers, FeedbackStore, LabelledQueries
 from pbrl.offline.dataset import OfflineDataset
@@ -25,11 +26,10 @@ def to_preferences(table: LabelTable | ScoreTable, dataset: OfflineDataset) -> S
     if isinstance(table, ScoreTable):
         return to_scored(table, dataset)
     index = locate(table, dataset)
-    given = torch.from_numpy(~np.isnan(table.labels))
+    labels, weights = _answers(table, index.episode.device)
+    given = ~labels.isnan()
     if not bool(given.any()):
         raise ValueError(f"{table.source} holds no label")
-    labels = torch.from_numpy(table.labels).to(torch.float32)
-    weights = torch.from_numpy(table.weights).to(torch.float32)
     return LabelledPairs(LabelledQueries(index[given], labels[given], weights[given]))
 
 
@@ -39,8 +39,9 @@ def to_scored(table: ScoreTable, dataset: OfflineDataset) -> ScoredSegments:
     Raises:
         ValueError: if the segments belong to another dataset.
     """
-    scores = torch.from_numpy(table.scores).to(torch.float32)
-    return ScoredSegments(locate(table, dataset), scores)
+    index = locate(table, dataset)
+    scores = torch.from_numpy(table.scores).to(index.episode.device, torch.float32)
+    return ScoredSegments(index, scores)
 
 
 def to_feedback(table: LabelTable, dataset: OfflineDataset) -> FeedbackStore:
@@ -51,10 +52,14 @@ def to_feedback(table: LabelTable, dataset: OfflineDataset) -> FeedbackStore:
     """
     store = FeedbackStore()
     ids = store.ask(locate(table, dataset), step=0)
-    labels = torch.from_numpy(table.labels).to(torch.float32)
-    weights = torch.from_numpy(table.weights).to(torch.float32)
-    store.answer(Answers(ids, labels, weights, table.annotators))
+    store.answer(Answers(ids, *_answers(table, "cpu"), table.annotators))
     return store
+
+
+def _answers(table: LabelTable, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Return labels and weights in single precision."""
+    labels, weights = (torch.from_numpy(column) for column in (table.labels, table.weights))
+    return labels.to(device, torch.float32), weights.to(device, torch.float32)
 
 
 def locate(table: LabelTable | ScoreTable, dataset: OfflineDataset) -> SegmentIndex:
@@ -66,7 +71,7 @@ def locate(table: LabelTable | ScoreTable, dataset: OfflineDataset) -> SegmentIn
     """
     find = {"rows": _by_rows, "episodes": _by_episodes, "content": _by_content}[table.named_by]
     try:
-        return find(table, dataset)
+        return find(table, dataset).to(dataset.replay.device)
     except ValueError as error:
         raise ValueError(f"{table.source} and the dataset {dataset.info.name}: {error}") from error
 
@@ -101,7 +106,7 @@ def _by_rows(table: LabelTable | ScoreTable, dataset: OfflineDataset) -> Segment
 
 
 def _by_episodes(table: LabelTable | ScoreTable, dataset: OfflineDataset) -> SegmentIndex:
-    index = SegmentIndex(*torch.from_numpy(table.segments).unbind(-1))
+    index = SegmentIndex(*torch.from_numpy(table.segments).unbind(-1)).to(dataset.replay.device)
     num_episodes = len(dataset.replay.completed_episodes())
     strange = (index.episode < 0) | (index.episode >= num_episodes)
     if bool(strange.any()):
@@ -136,7 +141,7 @@ def _by_content(table: LabelTable | ScoreTable, dataset: OfflineDataset) -> Segm
             f"{int((~is_known).sum())} of {is_known.size} segments of the labels are not in the "
             f"dataset, which has {len(episodes)}"
         )
-    found = torch.from_numpy(place)
+    found = torch.from_numpy(place).to(episodes.device)
     return SegmentIndex(episodes[found], torch.zeros_like(found), lengths[found])
 
 
