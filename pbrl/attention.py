@@ -45,8 +45,10 @@ def attention(
         generator: source of dropout.
     """
     if dropout == 0 and (query.device.type != "cpu" or not torch.is_grad_enabled()):
-        heads = (_heads(part, num_heads) for part in (query, *key_value.chunk(2, -1)))
-        mixed = F.scaled_dot_product_attention(*heads, attn_mask=bias[:, None])
+        queries, keys, values = (
+            _heads(part, num_heads) for part in (query, *key_value.chunk(2, -1))
+        )
+        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias[:, None])
         return mixed.transpose(1, 2).flatten(-2)
     keep = None
     if dropout > 0:
@@ -57,7 +59,8 @@ def attention(
 
 
 def _heads(parts: Tensor, num_heads: int) -> Tensor:
-    return parts.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+    split: Tensor = parts.unflatten(-1, (num_heads, -1))
+    return split.transpose(1, 2)
 
 
 class _Attention(torch.autograd.Function):
@@ -116,4 +119,7 @@ def _split(
 
 
 def _dropped(values: Tensor, keep: Tensor | None, head: int, scale: float) -> Tensor:
-    return values if keep is None else (values * keep[head]).mul_(scale)
+    if keep is None:
+        return values
+    dropped: Tensor = values * keep[head]
+    return dropped.mul_(scale)

@@ -1,15 +1,16 @@
-"""What offline learners draw: minibatches of labelled pairs and of transitions."""
+"""What offline learners draw: minibatches of labelled pairs, of transitions and of windows."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pbrl.feedback import TIE, LabelledQueries
 from pbrl.replay import Batch
 from pbrl.segments import SegmentIndex, Segments
+from pbrl.windows import WindowBatch, WindowSizes
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,14 @@ class PairBatch:
         segments: `[query, 2, time, ...]`.
         labels: probability that segment 1 (the second) is preferred, in [0, 1]; 0.5 is a tie.
         weights: how much each pair counts in a loss.
+        starts: first step of each segment, counted from the start of its episode; None where that
+            is not known.
     """
 
     segments: Segments
     labels: Float[Tensor, " query"]
     weights: Float[Tensor, " query"]
+    starts: Int[Tensor, "query two"] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,11 +62,13 @@ class OfflineBatch:
         pairs: labelled pairs of segments.
         transitions: steps of the dataset, labelled or not.
         lists: graded lists of segments.
+        windows: of consecutive steps of the dataset, with their places in the episode.
     """
 
     pairs: PairBatch | None = None
     transitions: Batch | None = None
     lists: ListBatch | None = None
+    windows: WindowBatch | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +82,7 @@ class OfflineBatchSizes:
         items: segments of each list.
         segment_steps: a random window of this many steps is cut from each segment, at the same
             place for a whole batch; None takes whole segments.
+        windows: windows of the dataset; None for none.
     """
 
     pairs: int = 0
@@ -83,13 +90,14 @@ class OfflineBatchSizes:
     lists: int = 0
     items: int = 0
     segment_steps: int | None = None
+    windows: WindowSizes | None = None
 
     def __post_init__(self) -> None:
         sizes = (self.pairs, self.transitions, self.lists)
-        if min(sizes) < 0 or sum(sizes) == 0:
+        if min(sizes) < 0 or (sum(sizes) == 0 and self.windows is None):
             raise ValueError(
-                "pairs, transitions and lists must not be negative and not all 0, got "
-                f"{self.pairs}, {self.transitions} and {self.lists}"
+                "pairs, transitions and lists must not be negative and, without windows, not all "
+                f"0, got {self.pairs}, {self.transitions} and {self.lists}"
             )
         if self.lists > 0 and self.items < 2:  # noqa: PLR2004  a pair is the shortest list
             raise ValueError(f"items of a list must be at least 2, got {self.items}")
@@ -97,6 +105,7 @@ class OfflineBatchSizes:
             raise ValueError(f"segment_steps must be at least 1, got {self.segment_steps}")
 
 
+@runtime_checkable
 class PreferenceData(Protocol):
     """Preferences between segments of one dataset, from which labelled pairs are drawn."""
 
