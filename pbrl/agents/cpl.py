@@ -5,17 +5,17 @@ the place of a sum of rewards. Score and loss combine freely, so that DPO, IPO, 
 losses on segments, and DPPO are settings of the same agent.
 """
 
-import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from pbrl.agents.bc import cloning_loss
 from pbrl.agents.policies import Policy, PolicyConfig, make_policy
 from pbrl.agents.policy_scores import PolicyScoreConfig, segment_score, step_values
+from pbrl.agents.state import Parts, load_parts, state_of_parts
 from pbrl.label_noise import LabelNoise, LabelNoiseConfig
 from pbrl.pairs import ListBatch, OfflineBatch, OfflineBatchSizes, PairBatch
 from pbrl.preference import LossConfig, make_loss, preference_metrics
@@ -259,21 +259,16 @@ class CPL:
 
     def state_dict(self) -> dict[str, Any]:
         """Return parameters, optimiser, the estimate of label noise and the number of updates."""
-        parts = {name: part.state_dict() for name, part in self._parts().items()}
-        return parts | {"num_updates": self.num_updates}
+        return state_of_parts(self._parts(), self.num_updates)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        for name, part in self._parts().items():
-            # torch keeps the tensors of a loaded optimiser and would write into the giver's.
-            part.load_state_dict(copy.deepcopy(state[name]))
-        self.num_updates = int(state["num_updates"])
+        self.num_updates = load_parts(self._parts(), state)
 
-    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        parts = {
+    def _parts(self) -> Parts:
+        return {
             "policy": self.policy,
             "reference": self.reference,
             "label_noise": self.label_noise,
             "optimizer": self.optimizer,
         }
-        return {name: part for name, part in parts.items() if part is not None}

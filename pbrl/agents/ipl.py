@@ -4,7 +4,6 @@ For a fixed policy a Q-function and a reward determine each other, so that the p
 on the reward that Q implies and no reward is learned.
 """
 
-import copy
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -17,6 +16,7 @@ from pbrl.agents.ipl_steps import Steps, join_steps
 from pbrl.agents.iql import evaluate_critics
 from pbrl.agents.iql_losses import advantage_weights, expectile_loss, policy_loss
 from pbrl.agents.policies import PolicyConfig, make_policy
+from pbrl.agents.state import Parts, load_parts, state_of_parts
 from pbrl.networks import EnsembleMLP, mlp, move_towards
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes, PairBatch
 from pbrl.preference import LossConfig, make_loss, preference_metrics, sum_score
@@ -165,12 +165,13 @@ class IPL:
             self.value = mlp(
                 (observation_dim, *hidden, 1), initialization=initialization, generator=generator
             )
-        networks = {"policy": self.policy, "critic": self.critic, "value": self.value}
-        self.optimizers = {
-            name: torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
-            for name, network in networks.items()
-            if network is not None
-        }
+        trained = (self.policy, self.critic, *([] if self.value is None else [self.value]))
+        # One optimiser: it leaves alone what a loss gave no gradient.
+        self.optimizer = torch.optim.Adam(
+            [parameter for network in trained for parameter in network.parameters()],
+            lr=config.learning_rate,
+            fused=True,
+        )
 
     @property
     def batch_sizes(self) -> OfflineBatchSizes:
@@ -206,24 +207,29 @@ class IPL:
     ) -> dict[str, Tensor]:
         target_q = self._lowest_target(steps.observations, steps.actions)
         difference = target_q - value(steps.observations).squeeze(-1)
-        loss = steps.weights @ self._value_loss(difference)
-        self._step("value", loss)
+        value_loss = steps.weights @ self._value_loss(difference)
+        self._step(value_loss)
         with torch.no_grad():
             both = value(torch.cat([steps.observations, steps.next_observations]))
             state_value, next_value = both.squeeze(-1).chunk(2)
-        _, metrics = self._update_critic(steps, pairs, next_value)
-        metrics |= self._update_policy(steps, target_q - state_value)
-        return metrics | {"value_loss": loss.detach(), "value": state_value.mean()}
+        of_critic, _, metrics = self._critic_loss(steps, pairs, next_value)
+        of_policy, more = self._policy_loss(steps, target_q - state_value)
+        self._step(of_critic + of_policy)  # their gradients are disjoint
+        values = {"value_loss": value_loss.detach(), "value": state_value.mean()}
+        return metrics | more | values
 
     def _update_as_awac(self, steps: Steps, pairs: PairBatch) -> dict[str, Tensor]:
         """As with a value, but V is Q at an action of the policy, drawn anew for every state."""
         following = steps.next_observations
         next_value = self._lowest_target(following, self.act(following, deterministic=False))
-        q, metrics = self._update_critic(steps, pairs, next_value)
+        of_critic, q, metrics = self._critic_loss(steps, pairs, next_value)
+        self._step(of_critic)
         own = self.act(steps.observations, deterministic=False)
         with torch.no_grad():
             own_q = evaluate_critics(self.critic, steps.observations, own)
-        return metrics | self._update_policy(steps, q.mean(0) - own_q.mean(0))
+        of_policy, more = self._policy_loss(steps, q.mean(0) - own_q.mean(0))
+        self._step(of_policy)
+        return metrics | more
 
     @torch.no_grad()
     def _lowest_target(self, observations: Tensor, actions: Tensor) -> Tensor:
@@ -235,10 +241,10 @@ class IPL:
             return gumbel_loss(difference, config.gumbel_temperature, config.max_exponent)
         return expectile_loss(difference, config.expectile)
 
-    def _update_critic(
+    def _critic_loss(
         self, steps: Steps, pairs: PairBatch, next_value: Float[Tensor, " batch"]
-    ) -> tuple[Float[Tensor, "critic batch"], dict[str, Tensor]]:
-        """Take one step of the critics; return Q before it, and metrics."""
+    ) -> tuple[Tensor, Float[Tensor, "critic batch"], dict[str, Tensor]]:
+        """Return the critics' loss, their detached Q, and metrics."""
         config = self.config
         if config.clip_value and self.value is not None:
             bound = value_bound(steps.discount, config.regularizer)
@@ -250,48 +256,48 @@ class IPL:
         terms = self._loss(score_0, score_1, pairs.labels).mean(0)
         by_preference = terms @ (pairs.weights / pairs.weights.sum())
         by_regularizer = config.regularizer * (rewards.square().mean(0) @ steps.weights)
-        self._step("critic", by_preference + by_regularizer)
         metrics = preference_metrics(
             score_0.detach().mean(0), score_1.detach().mean(0), pairs.labels
         )
-        return q.detach(), metrics | {
-            "preference_loss": by_preference.detach(),
-            "regularizer": by_regularizer.detach(),
-            "implied_reward": rewards.detach().mean(0) @ steps.weights,
-        }
+        return (
+            by_preference + by_regularizer,
+            q.detach(),
+            metrics
+            | {
+                "preference_loss": by_preference.detach(),
+                "regularizer": by_regularizer.detach(),
+                "implied_reward": rewards.detach().mean(0) @ steps.weights,
+            },
+        )
 
-    def _update_policy(self, steps: Steps, advantage: Float[Tensor, " batch"]) -> dict[str, Tensor]:
+    def _policy_loss(
+        self, steps: Steps, advantage: Float[Tensor, " batch"]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         config = self.config
         self.policy.train()
         better = advantage_weights(advantage, config.inverse_temperature, config.max_weight)
         log_prob = self.policy.log_prob(steps.observations, steps.actions)
         loss = steps.weights @ policy_loss(log_prob, better)
-        self._step("policy", loss)
-        return {"policy_loss": loss.detach(), "advantage": advantage @ steps.weights}
+        return loss, {"policy_loss": loss.detach(), "advantage": advantage @ steps.weights}
 
-    def _step(self, name: str, loss: Float[Tensor, ""]) -> None:
-        self.optimizers[name].zero_grad()
+    def _step(self, loss: Float[Tensor, ""]) -> None:
+        self.optimizer.zero_grad()
         loss.backward()
-        self.optimizers[name].step()
+        self.optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
         """Return parameters, optimiser states and the number of updates."""
-        parts = {name: part.state_dict() for name, part in self._parts().items()}
-        return parts | {"num_updates": self.num_updates}
+        return state_of_parts(self._parts(), self.num_updates)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        for name, part in self._parts().items():
-            # torch keeps the tensors of a loaded optimiser and would write into the giver's.
-            part.load_state_dict(copy.deepcopy(state[name]))
-        self.num_updates = int(state["num_updates"])
+        self.num_updates = load_parts(self._parts(), state)
 
-    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        networks = {
+    def _parts(self) -> Parts:
+        return {
             "policy": self.policy,
             "critic": self.critic,
             "target_critic": self.target_critic,
             "value": self.value,
+            "optimizer": self.optimizer,
         }
-        parts = networks | {f"{name}_optimizer": part for name, part in self.optimizers.items()}
-        return {name: part for name, part in parts.items() if part is not None}
