@@ -8,6 +8,12 @@ from pbrl.agents.protocol import Agent
 from pbrl.lookup import look_up
 
 AGENTS: Mapping[str, str] = {
+    "bc": "pbrl.agents.bc:BC",
+    "%bc": "pbrl.agents.bc:BC",
+    "sft": "pbrl.agents.bc:BC",
+    "iql": "pbrl.agents.iql:IQL",
+    "p-iql": "pbrl.agents.iql:IQL",
+    "p-iql-joint": "pbrl.agents.p_iql:JointPIQL",
     "cpl": "pbrl.agents.cpl:CPL",
     "ipl": "pbrl.agents.ipl:IPL",
     "sac": "pbrl.agents.sac:SAC",

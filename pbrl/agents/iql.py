@@ -93,6 +93,8 @@ class IQL:
         ValueError: if the generator lives elsewhere than `device`.
     """
 
+    learns_from_rewards = True
+
     def __init__(
         self,
         config: IQLConfig,

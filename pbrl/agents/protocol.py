@@ -35,7 +35,10 @@ class Agent(Protocol[BatchT_contra]):
 
 @runtime_checkable
 class OfflineAgent(Agent[OfflineBatch], Protocol):
-    """A policy that learns from a dataset, from labelled pairs of its segments, or from both."""
+    """A policy that learns from a dataset, from labelled pairs of its segments, or from both.
+
+    An agent whose transitions must carry a reward says so by `learns_from_rewards = True`.
+    """
 
     @property
     def batch_sizes(self) -> OfflineBatchSizes:

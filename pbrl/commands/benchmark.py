@@ -21,9 +21,9 @@ class Filter:
     """Which runs of a suite; an empty list means all.
 
     Attributes:
-        agent: names of agents; controls come with them.
+        agent: names of methods; controls come with them.
         control: controls.
-        task: environment ids.
+        task: environment ids, or what datasets are called.
         seed: seeds.
     """
 
@@ -42,7 +42,7 @@ class Filter:
         for name, wanted, read in (
             ("agent", self.agent, lambda run: run.agent),
             ("control", self.control, lambda run: run.control),
-            ("task", self.task, lambda run: run.env),
+            ("task", self.task, lambda run: run.task_name),
             ("seed", self.seed, lambda run: run.seed),
         ):
             known = list(dict.fromkeys(read(run) for run in runs))

@@ -10,10 +10,9 @@ import tyro
 from rich.console import Console
 
 from pbrl.randomness import derived_seed
-from pbrl.training.build import EVALUATION_ENV, make_env
-from pbrl.training.config import TrainConfig
+from pbrl.training.build import EVALUATION_ENV, EnvironmentRun, make_env
 from pbrl.training.evaluation import Evaluation, Policy, evaluate
-from pbrl.training.run import load_policy
+from pbrl.training.saved import load_policy
 from pbrl.training.tables import markdown
 from pbrl.training.video import record_video
 
@@ -70,7 +69,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def write_policy_video(
-    act: Policy, config: TrainConfig, path: Path, num_episodes: int, seed: int
+    act: Policy, config: EnvironmentRun, path: Path, num_episodes: int, seed: int
 ) -> Path | None:
     """Write a video of a run's policy; None, with a warning, where nothing can be rendered."""
     # The official packages render; envpool's environments do not.

@@ -11,7 +11,7 @@ from pbrl.randomness import derived_seed
 from pbrl.training.build import EVALUATION_ENV
 from pbrl.training.plots import learning_curves, save_figure
 from pbrl.training.result import Result
-from pbrl.training.run import load_policy
+from pbrl.training.saved import load_policy
 from pbrl.training.tables import run_table
 
 CURVES = "curves.png"

@@ -1,7 +1,7 @@
 """From a configuration to the parts of an online run."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from gymnasium.vector import VectorEnv
 
@@ -16,7 +16,7 @@ from pbrl.replay import ReplayBuffer
 from pbrl.reward_learning import RewardLearner
 from pbrl.rewards import RewardEnsemble
 from pbrl.training.collector import Collector
-from pbrl.training.config import PreferenceConfig, TrainConfig
+from pbrl.training.config import EnvironmentConfig, PreferenceConfig, TrainConfig
 from pbrl.training.online import PURPOSES, OnlineLoop
 from pbrl.training.preferences import PreferenceReward, TrueReward
 
@@ -24,8 +24,33 @@ UNLIMITED_EPISODE = 1_000_000  # steps, where an environment has no time limit
 TRAINING_ENV, EVALUATION_ENV, RANDOM_POLICY = 0, 1, 2  # keys of the seeds that each gets
 
 
+@runtime_checkable
+class EnvironmentRun(Protocol):
+    """What is to be known of a run to make its environments."""
+
+    @property
+    def env(self) -> str | None:
+        """Environment id; None where the run has none."""
+        ...
+
+    @property
+    def environment(self) -> EnvironmentConfig:
+        """Kind of environments."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is drawn."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where observations are wanted."""
+        ...
+
+
 def make_env(
-    config: TrainConfig, *, num_envs: int, key: tuple[int, ...], backend: str | None = None
+    config: EnvironmentRun, *, num_envs: int, key: tuple[int, ...], backend: str | None = None
 ) -> VectorEnv[Any, Any, Any]:
     """Return environments of the run with a seed of their own.
 
@@ -34,7 +59,12 @@ def make_env(
         num_envs: how many.
         key: distinguishes the purposes; the same key gives the same seed.
         backend: other than the configured one.
+
+    Raises:
+        ValueError: if the run has no environment.
     """
+    if config.env is None:
+        raise ValueError("the run has no environment: its dataset names none, and no --data.env")
     options: dict[str, Any] = {}
     if config.env.startswith("metaworld/"):
         options["goal_visible"] = config.environment.goal_visible

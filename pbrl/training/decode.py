@@ -82,6 +82,7 @@ def _first_that_fits(hints: tuple[Any, ...], value: Any, name: str) -> Any:
 def _scalar(hint: Any, value: Any, name: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if hint is Any or type(value) is hint:
+    # A type variable is the field of a generic dataclass, which the caller has decoded.
+    if hint is Any or isinstance(hint, TypeVar) or type(value) is hint:
         return value
     raise ValueError(f"{name} must be {getattr(hint, '__name__', hint)}, got {value!r}")

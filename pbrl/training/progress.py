@@ -11,6 +11,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from pbrl.training.result import RATES
+
 _WINDOW = 60.0  # seconds over which the speed is measured
 _REDRAW = 0.5  # seconds between two redraws of the live view
 
@@ -23,7 +25,7 @@ class Progress:
         label_budget: labels that may be asked; 0 when the run asks none.
         title: shown above the bar.
         start_step: the step a resumed run goes on from.
-        score_name: what the true score is, `return` or `success`.
+        score_name: what the score is, as in a `Result`.
         unit: what a step is called.
         console: where to write; the terminal by default.
         interval: seconds between two lines when the console is not a terminal.
@@ -123,7 +125,7 @@ class Progress:
         if self._accuracy is not None:
             fields.append(("reward accuracy", f"{self._accuracy:.0%}"))
         if self._score is not None:
-            is_rate = self._score_name == "success"
+            is_rate = self._score_name in RATES
             fields.append(
                 (self._score_name, f"{self._score:.0%}" if is_rate else f"{self._score:,.1f}")
             )

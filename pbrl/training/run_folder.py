@@ -39,7 +39,7 @@ class RunFolder:
         if resume and not is_run(path):
             raise FileNotFoundError(f"there is no run to resume in {path}: it has no config.json")
         if not resume:
-            _refuse_occupied(path)
+            check_free(path)
         self._lock = _lock(path)
         try:
             if resume:
@@ -110,7 +110,12 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _refuse_occupied(path: Path) -> None:
+def check_free(path: Path) -> None:
+    """Refuse a folder that a new run must not use.
+
+    Raises:
+        FileExistsError: if there is a run or something else.
+    """
     if is_run(path):
         raise FileExistsError(f"{path} already holds a run; resume it or choose another folder")
     if path.is_dir():

@@ -138,7 +138,7 @@ class HeldOutScorer:
         held_out: pairs that nobody learns from; None scores by the likelihood alone.
         segments: data whose log-likelihood per step is reported.
         score: of segments, other than the agent's own, such as a learned reward.
-        see: what is done to observations before the agent sees them.
+        view: what is done to segments before the agent sees them; a `score` sees them as they are.
 
     Raises:
         ValueError: if the agent has no policy with a density.
@@ -152,7 +152,7 @@ class HeldOutScorer:
         held_out: LabelledQueries | None,
         segments: Segments,
         score: Callable[[Segments], Tensor] | None = None,
-        see: Callable[[Segments], Segments] = lambda segments: segments,
+        view: Callable[[Segments], Segments] = lambda segments: segments,
     ) -> None:
         if not isinstance(agent, HasPolicy):
             raise ValueError(
@@ -161,10 +161,9 @@ class HeldOutScorer:
         self._agent = agent
         self._replay = replay
         self._held_out = held_out
-        self._segments = see(segments)
-        self._see = see
-        own = agent.segment_scores if isinstance(agent, ScoresSegments) else self._log_density
-        self._score = score or own
+        self._segments = view(segments)
+        self._view = view
+        self._score = score or self._own_score
 
     @torch.no_grad()
     def __call__(self) -> Score:
@@ -180,6 +179,12 @@ class HeldOutScorer:
     def random(self) -> None:
         """Return nothing: a random policy has no opinion on labels."""
 
+    def _own_score(self, segments: Segments) -> Tensor:
+        segments = self._view(segments)
+        if isinstance(self._agent, ScoresSegments):
+            return self._agent.segment_scores(segments)
+        return self._log_density(segments)
+
     def _log_density(self, segments: Segments) -> Tensor:
         values = self._agent.policy.log_prob(segments.observations, segments.actions)
         return sum_score(values, segments.mask)
@@ -189,7 +194,7 @@ class HeldOutScorer:
         decided = labelled.labels != TIE
         rows = decided.nonzero()[:, 0]
         for part in rows.split(PAIRS_AT_ONCE):
-            segments = self._see(self._replay.gather(labelled.index[part]))
+            segments = self._replay.gather(labelled.index[part])
             score_0, score_1 = self._score(segments).unbind(-1)
             labels = labelled.labels[part].to(score_0.device)
             num_right += float(is_correct(score_1 - score_0, labels).sum())

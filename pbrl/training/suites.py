@@ -1,5 +1,6 @@
 """Benchmark suites as data: which runs they consist of, and what is recorded of them."""
 
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -11,21 +12,38 @@ from pbrl.training.plots import ORACLES
 from pbrl.training.result import CONTROLS, Result
 
 Option = bool | int | float | str
+_UNFIT = re.compile(r"[^-.%+\w]+")  # characters that a file name had better not have
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """An environment of a suite.
+    """An environment of a suite, or a dataset.
 
     Attributes:
-        env: environment id.
-        options: of `pbrl train` for every run on it, without the leading dashes.
-        label_options: those for agents that ask for labels, which are all but the oracle.
+        env: environment id of online runs (`pbrl train`); or else
+        dataset: what offline runs (`pbrl fit`) learn from.
+        labels: file or folder of labels, if the dataset does not hold them.
+        name: what the records call it; by default the environment id or, offline, what the dataset
+            calls itself. Needed where a dataset is there twice, with other labels.
+        options: of `pbrl train` or `pbrl fit` for every run on it, without the leading dashes.
+        label_options: those for agents that learn from labels, which are all but the oracle.
     """
 
-    env: str
+    env: str | None = None
+    dataset: str | None = None
+    labels: str | None = None
+    name: str = ""
     options: dict[str, Option] = field(default_factory=dict)
     label_options: dict[str, Option] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.env is None) == (self.dataset is None):
+            raise ValueError(
+                "a task has either an env, to learn online, or a dataset, to learn offline, got "
+                f"{self.env!r} and {self.dataset!r}"
+            )
+        if self.labels is not None and self.dataset is None:
+            raise ValueError(f"labels {self.labels!r} of a task belong to a dataset, got none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +52,14 @@ class Method:
 
     Attributes:
         agent: name of the agent.
+        name: what the records call it; by default the agent's name. Needed where an agent is there
+            twice, with other options.
         control: how its labels are spoilt, see `pbrl.training.result.CONTROLS`.
-        options: of `pbrl train` for every run of it.
+        options: of `pbrl train` or `pbrl fit` for every run of it.
     """
 
     agent: str
+    name: str = ""
     control: str = "none"
     options: dict[str, Option] = field(default_factory=dict)
 
@@ -56,9 +77,9 @@ class Suite:
         title: heading of its table.
         description: a paragraph under the heading.
         seeds: one run each.
-        tasks: the environments.
+        tasks: the environments or datasets.
         methods: the agents and controls.
-        options: of `pbrl train` for every run.
+        options: of `pbrl train` or `pbrl fit` for every run.
     """
 
     name: str
@@ -80,9 +101,8 @@ class Suite:
                     label_options = {} if method.agent in ORACLES else task.label_options
                     yield SuiteRun(
                         suite=self.name,
-                        env=task.env,
-                        agent=method.agent,
-                        control=method.control,
+                        task=task,
+                        method=method,
                         seed=seed,
                         options=self.options | task.options | label_options | method.options,
                     )
@@ -93,21 +113,40 @@ class SuiteRun:
     """One run of a suite."""
 
     suite: str
-    env: str
-    agent: str
-    control: str
+    task: Task
+    method: Method
     seed: int
     options: dict[str, Option]
+
+    @property
+    def control(self) -> str:
+        """How the labels are spoilt."""
+        return self.method.control
+
+    @property
+    def agent(self) -> str:
+        """What the method is called."""
+        return self.method.name or self.method.agent
+
+    @property
+    def task_name(self) -> str:
+        """What the environment or the dataset is called."""
+        return self.task.name or self.task.env or self.task.dataset or ""
 
     @property
     def name(self) -> str:
         """A name that no other run of the suite has, fit for a file."""
         control = "" if self.control == "none" else f"_{self.control}"
-        return f"{self.env.replace('/', '-')}_{self.agent}{control}_{self.seed}"
+        return (
+            f"{_UNFIT.sub('-', self.task_name)}_{_UNFIT.sub('-', self.agent)}{control}_{self.seed}"
+        )
 
     def words(self, folder: Path, *, resume: bool) -> list[str]:
         """Return the words after `pbrl` that start or resume the run in `folder`."""
-        words = ["train", self.env, "--agent", self.agent, "--seed", str(self.seed)]
+        task = self.task
+        given = [task.dataset, task.labels] if task.env is None else [task.env]
+        words = ["train" if task.env else "fit", *(word for word in given if word is not None)]
+        words += ["--agent", self.method.agent, "--seed", str(self.seed)]
         words += ["--control", self.control, "--suite", self.suite, "--out", folder.as_posix()]
         for name, value in self.options.items():
             words += _flag(name, value)
@@ -141,8 +180,14 @@ class Records:
         return True
 
     def add(self, run: SuiteRun, result: Result) -> Result:
-        """Keep the result of a run, with the options that the suite gave to it."""
-        record = replace(result, suite=run.suite, options=dict(run.options))
+        """Keep the result of a run, with the names and the options that the suite gave to it."""
+        record = replace(
+            result,
+            suite=run.suite,
+            agent=run.agent,
+            dataset=result.dataset and (run.task.name or result.dataset),
+            options=dict(run.options),
+        )
         self.folder.mkdir(parents=True, exist_ok=True)
         record.save(self.path(run))
         return record

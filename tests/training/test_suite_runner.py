@@ -9,7 +9,7 @@ import pytest
 
 from pbrl.training.files import plain
 from pbrl.training.suite_runner import SuiteRunner
-from pbrl.training.suites import Records, SuiteRun
+from pbrl.training.suites import Method, Records, SuiteRun, Task
 from tests.training.records import make_result
 
 # Stands in for `pbrl`: writes config.json, then as the agent's name says.
@@ -52,7 +52,8 @@ def runner(tmp_path):
 
 
 def run_of(agent, seed=0):
-    return SuiteRun(suite="s", env="dmc/a-b", agent=agent, control="none", seed=seed, options={})
+    task, method = Task(env="dmc/a-b"), Method(agent=agent)
+    return SuiteRun(suite="s", task=task, method=method, seed=seed, options={})
 
 
 def output(runner, run):

@@ -70,7 +70,9 @@ def test_options_become_words(suite, tmp_path):
         (("seeds = [0, 1]", "seeds = [0, 0]"), "dmc-walker-walk_sac_0 is there twice"),
         (("seeds = [0, 1]", "seeds = [0.5]"), r"seeds\[0\] must be int"),
         (("title =", "colour = 1\ntitle ="), "unknown fields"),
-        (('env = "dmc/walker-walk"', ""), "lacks the field 'env'"),
+        (('env = "dmc/walker-walk"', ""), "either an env, .* or a dataset"),
+        (('env = "dmc/walker-walk"', 'env = "x"\ndataset = "y"'), "either an env, .* or a dataset"),
+        (('env = "dmc/walker-walk"', 'env = "x"\nlabels = "y"'), "belong to a dataset, got none"),
         (('"shuffled-labels"', '"shuffled"'), "control must be one of none"),
         (("seeds =", "seeds"), "not a TOML file"),
     ],
@@ -109,3 +111,58 @@ def test_a_record_of_other_options_is_not_taken_for_this_run(suite, tmp_path):
     (tmp_path / "record.json").rename(records.path(run))
     with pytest.raises(ValueError, match=r"recorded with the options \{'steps': 5\}"):
         records.has(run)
+
+
+OFFLINE = """
+title = "Offline"
+seeds = [0]
+options = { preset = "cpu" }
+
+[[tasks]]
+dataset = "data/hopper.hdf5"
+labels = "labels/human"
+name = "hopper, human"
+options = { "data.env" = "gym/Hopper-v5" }
+
+[[tasks]]
+dataset = "pairs.npz"
+
+[[methods]]
+agent = "cpl"
+
+[[methods]]
+agent = "cpl"
+name = "cpl, lambda 1"
+control = "flipped-labels"
+options = { "method.loss.bias" = 1.0 }
+"""
+
+
+def test_offline_runs_are_fits_of_datasets(tmp_path):
+    path = tmp_path / "offline.toml"
+    path.write_text(OFFLINE)
+    runs = load_suite(path).runs()
+    assert [run.name for run in runs] == [
+        "hopper-human_cpl_0",
+        "hopper-human_cpl-lambda-1_flipped-labels_0",
+        "pairs.npz_cpl_0",
+        "pairs.npz_cpl-lambda-1_flipped-labels_0",
+    ]
+    assert runs[1].words(tmp_path, resume=False) == [
+        "fit", "data/hopper.hdf5", "labels/human", "--agent", "cpl", "--seed", "0",
+        "--control", "flipped-labels", "--suite", "offline", "--out", tmp_path.as_posix(),
+        "--preset", "cpu", "--data.env", "gym/Hopper-v5", "--method.loss.bias", "1.0",
+    ]  # fmt: skip
+    assert runs[2].words(tmp_path, resume=False)[:4] == ["fit", "pairs.npz", "--agent", "cpl"]
+
+
+def test_records_bear_the_names_of_the_suite(tmp_path):
+    path = tmp_path / "offline.toml"
+    path.write_text(OFFLINE)
+    runs, records = load_suite(path).runs(), Records(tmp_path / "results")
+    result = make_result(agent="cpl", dataset="hopper-medium-v2", control="flipped-labels")
+    record = records.add(runs[1], result)
+    assert (record.agent, record.dataset) == ("cpl, lambda 1", "hopper, human")
+    assert records.has(runs[1])
+    assert records.add(runs[2], result).dataset == "hopper-medium-v2"
+    assert records.add(runs[2], make_result()).dataset is None

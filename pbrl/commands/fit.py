@@ -1,0 +1,142 @@
+"""`pbrl fit`: learn offline, from a dataset and labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from pbrl.offline.dataset import DatasetInfo
+from pbrl.training.config import Control
+from pbrl.training.fit_config import DataConfig, FitConfig, decode_fit_config
+from pbrl.training.fit_data import Data, load_data
+from pbrl.training.offline_presets import Facts, OfflinePreset, make_fit_config
+from pbrl.training.run_folder import check_free, is_run, read_config
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """Learn offline: from a dataset, from labelled pairs of its segments, or from both.
+
+    Every number of the configuration has an option of its own as well: `--steps 5000`,
+    `--method.expectile 0.8`, `--reward.learning.passes 20`. `--show-options` lists them.
+
+    Attributes:
+        dataset: a path (HDF5 of D4RL or Robomimic, NPZ, a Minari dataset, a run) or a name with its
+            kind, such as minari:mujoco/hopper/expert-v0.
+        labels: file or folder of labels; not needed where the dataset holds them, or by agents that
+            do without.
+        agent: bc clones the dataset, %bc its best episodes, sft the preferred segments; iql learns
+            from the true reward, p-iql from one learned from the labels before, p-iql-joint
+            meanwhile; cpl and ipl learn without a reward.
+        preset: sizes that two cores manage, or the numbers of a paper: cpl, ipl, pt, uni-rlhf, or
+            that of the method itself.
+        control: corrupt the labels, to see whether the method needs them.
+        seed: of everything that is drawn.
+        device: where networks and data live.
+        data: how dataset and labels are read.
+        out: folder of the run; by default runs/DATASET/AGENT-SEED.
+        resume: go on with the run in that folder, with its own configuration.
+        wandb: log to Weights & Biases as well.
+        video: write a video of the learned policy at the end.
+        show_options: list the options for every number, and stop.
+    """
+
+    dataset: Annotated[str, tyro.conf.Positional]
+    # A single optional word would come back as "[]" beside options that tyro does not know.
+    labels: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    agent: str = "cpl"
+    preset: OfflinePreset = "cpu"
+    control: Control = "none"
+    seed: int = 0
+    device: str = "cpu"
+    data: DataConfig = field(default_factory=DataConfig)
+    out: Path | None = None
+    resume: bool = False
+    wandb: bool = False
+    video: bool = False
+    show_options: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.labels) > 1:
+            raise ValueError(f"labels must be one file or folder, got {' '.join(self.labels)}")
+
+    @property
+    def label_source(self) -> str | None:
+        """Where the labels are, if they are given."""
+        return self.labels[0] if self.labels else None
+
+    @property
+    def folder(self) -> Path:
+        """Where the run goes."""
+        control = "" if self.control == "none" else f"-{self.control}"
+        name = Path(self.dataset.rpartition(":")[2]).with_suffix("").name
+        return self.out or RUNS / name / f"{self.agent}{control}-{self.seed}"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run `pbrl fit` with the words after it.
+
+    Raises:
+        ValueError: if data and configuration cannot work together.
+    """
+    options, rest = tyro.cli(
+        FitOptions, args=list(arguments), prog="pbrl fit", return_unknown_args=True
+    )
+    if options.show_options:
+        configure(options, Facts(info=DatasetInfo(name=options.dataset, family="")), ["--help"])
+        return
+    config, data = prepare(options, rest)
+    from pbrl.commands.report import report_run
+    from pbrl.training.fit import fit
+
+    result = fit(config, options.folder, data=data, resume=options.resume, wandb=options.wandb)
+    report_run(options.folder, result, video=options.video)
+
+
+def prepare(options: FitOptions, rest: Sequence[str] = ()) -> tuple[FitConfig[Any], Data]:
+    """Return the configuration that the words ask for, and the data.
+
+    Raises:
+        ValueError: if a name is unknown, a number impossible, or a file is not what it should be.
+        FileExistsError: if the folder is taken.
+    """
+    if options.resume and is_run(options.folder):
+        config = _parse(decode_fit_config(read_config(options.folder)), rest)
+        return config, load_data(config.dataset, config.labels, config.data, config.device)
+    check_free(options.folder)
+    data = load_data(options.dataset, options.label_source, options.data, options.device)
+    return configure(options, data.facts(), rest), data
+
+
+def configure(options: FitOptions, facts: Facts, rest: Sequence[str] = ()) -> FitConfig[Any]:
+    """Return the configuration that the options and the words after them ask for.
+
+    Raises:
+        ValueError: if a name is unknown or a number impossible.
+    """
+    config = make_fit_config(
+        options.dataset,
+        options.agent,
+        facts,
+        labels=options.label_source,
+        preset=options.preset,
+        control=options.control,
+        seed=options.seed,
+    )
+    return _parse(replace(config, device=options.device, data=options.data), rest)
+
+
+def _parse(config: FitConfig[Any], words: Sequence[str]) -> FitConfig[Any]:
+    generic: Any = FitConfig
+    parsed: FitConfig[Any] = tyro.cli(
+        generic[type(config.method)],
+        default=config,
+        args=list(words),
+        prog=f"pbrl fit {config.dataset}",
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+    return parsed

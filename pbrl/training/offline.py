@@ -1,0 +1,120 @@
+"""The offline loop: a reward first where a method needs one, then batch, update, batch, update."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pbrl.agents.protocol import OfflineAgent
+from pbrl.randomness import Generators
+from pbrl.training.offline_batches import OfflineSampler
+from pbrl.training.reward_stage import RewardStage
+from pbrl.training.standardizer import Standardizer
+
+PURPOSES = (
+    "agent", "transitions", "pairs", "windows", "reward", "initial", "control", "held-out",
+)  # fmt: skip
+
+
+class OfflineLoop:
+    """Offline learning of any agent from a dataset, from preferences, or from both.
+
+    Args:
+        agent: says before every update what it learns from.
+        sampler: draws it.
+        generators: one per purpose, see `PURPOSES`.
+        stage: learns the reward of the transitions before the agent learns; None where the rewards
+            are there, or not needed.
+        standardizer: what is done to observations; None leaves them.
+        num_labels: preferences that are learned from.
+
+    Raises:
+        ValueError: if the agent learns from what the sampler does not have.
+    """
+
+    def __init__(  # noqa: PLR0913  keyword-only
+        self,
+        agent: OfflineAgent,
+        sampler: OfflineSampler,
+        *,
+        generators: Generators,
+        stage: RewardStage | None = None,
+        standardizer: Standardizer | None = None,
+        num_labels: int = 0,
+    ) -> None:
+        sampler.check(agent.batch_sizes)
+        self.agent = agent
+        self.sampler = sampler
+        self.generators = generators
+        self.stage = stage
+        self.standardizer = standardizer
+        self.num_asked = self.num_labelled = num_labels
+        self.step = 0
+        self._metrics: dict[str, Tensor] = {}
+
+    @property
+    def num_updates(self) -> int:
+        """Updates of the agent."""
+        return self.step
+
+    @property
+    def num_milestones(self) -> int:
+        """1 once there is a learned reward, which may have taken long."""
+        return int(self.stage is not None and self.stage.is_complete)
+
+    @property
+    def reward_accuracy(self) -> float | None:
+        """Of the learned reward on its labels, if there is one."""
+        return None if self.stage is None else self.stage.metrics.get("reward/accuracy")
+
+    @property
+    def phase(self) -> str:
+        """What is being done, while it is not the agent that learns."""
+        if self.stage is None or self.stage.is_complete:
+            return ""
+        return f"learning the reward, step {self.stage.num_steps:,}/{self.stage.max_steps:,}"
+
+    def advance(self) -> None:
+        """Learn a part of the reward while that lasts, then take one update of the agent."""
+        if self.stage is not None and not self.stage.is_complete:
+            self.stage.advance()
+            return
+        batch = self.sampler.draw(self.agent.batch_sizes)
+        self._metrics = self.agent.update(batch)
+        self.step += 1
+
+    @torch.no_grad()
+    def act(self, observations: Float[Tensor, "batch obs"]) -> Float[Tensor, "batch act"]:
+        """Return the deterministic actions of the policy as it is."""
+        view = self.standardizer
+        return self.agent.act(view(observations) if view else observations, deterministic=True)
+
+    def metrics(self) -> dict[str, float]:
+        """Return what a row of the log says; this waits for the device."""
+        values = {name: float(value) for name, value in self._metrics.items()}
+        return values | ({} if self.stage is None else self.stage.metrics)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the data."""
+        dataset = self.sampler.dataset
+        state = {
+            "step": self.step,
+            "observation_dim": dataset.observation_dim,
+            "action_dim": dataset.action_dim,
+            "agent": self.agent.state_dict(),
+            "generators": self.generators.state_dict(),
+        }
+        if self.stage is not None:
+            state["stage"] = self.stage.state_dict()
+        if self.standardizer is not None:
+            state["standardizer"] = self.standardizer.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned; learning goes on bit for bit."""
+        self.step = int(state["step"])
+        self.agent.load_state_dict(state["agent"])
+        if self.stage is not None:
+            self.stage.load_state_dict(state["stage"])
+        self.generators.load_state_dict(state["generators"])

@@ -1,0 +1,138 @@
+"""Sizes for two cores: runs of minutes. The numbers are ours, started from the papers'."""
+
+import math
+
+from pbrl.agents.bc import BCConfig
+from pbrl.agents.cpl import CPLConfig
+from pbrl.agents.ipl import IPLConfig
+from pbrl.agents.iql import IQLConfig
+from pbrl.agents.p_iql import JointPIQLConfig
+from pbrl.agents.policies import PolicyConfig
+from pbrl.agents.policy_scores import PolicyScoreConfig
+from pbrl.reward_learning import RewardLearningConfig
+from pbrl.reward_scaling import RewardScalingConfig
+from pbrl.rewards import RewardConfig
+from pbrl.training.offline_presets.facts import Facts, NoNumbersError, Recipe
+from pbrl.training.offline_presets.reward_models import PT
+from pbrl.training.reward_stage import RewardStageConfig
+
+HIDDEN = (256, 256)
+LEARNING_RATE = 3e-4
+PAIRS = 32
+STEPS, PRETRAINING, WARM_UP = 10_000, 4_000, 500
+IQL_STEPS = 20_000
+IPL_WINDOW = 16  # steps; the regulariser below belongs to it
+IPL_REGULARIZER = 4.0
+REWARD_BATCH, REWARD_STEPS, MOST_PASSES = 64, 1_500, 400
+CPL_STEPS, CPL_SCALE = 64, 0.1  # what counts is their product
+DIRECT = PolicyConfig(kind="fixed-variance", hidden_sizes=HIDDEN, dropout=0.25)
+WITHOUT_TERMINATION = ("metaworld", "robomimic", "kitchen")
+
+
+def recipe(agent: str, facts: Facts) -> Recipe:
+    """Return numbers of ours.
+
+    Raises:
+        NoNumbersError: if there are none for the method.
+    """
+    iql = IQLConfig(
+        policy=PolicyConfig(hidden_sizes=HIDDEN),
+        hidden_sizes=HIDDEN,
+        learning_rate=LEARNING_RATE,
+        policy_decay_updates=IQL_STEPS,
+    )
+    steps, reward = STEPS, None
+    match agent:
+        case "bc" | "%bc":
+            method: object = BCConfig(policy=DIRECT, learning_rate=LEARNING_RATE)
+        case "sft":
+            method = BCConfig(
+                policy=DIRECT,
+                data="segments",
+                preferred_after=PRETRAINING,
+                learning_rate=LEARNING_RATE,
+                batch_size=PAIRS,
+            )
+        case "iql" | "p-iql":
+            method, steps = iql, IQL_STEPS
+            reward = _reward("true" if agent == "iql" else "labels", facts)
+        case "p-iql-joint":
+            network = RewardConfig(
+                num_members=1, hidden_sizes=HIDDEN, activation="relu", output="linear"
+            )
+            method = JointPIQLConfig(
+                iql=iql,
+                reward=network,
+                reward_updates=STEPS // 4,
+                num_pairs=PAIRS,
+                segment_steps=_window(facts),
+            )
+        case "cpl":
+            method = _cpl(facts)
+        case "ipl":
+            method = _ipl(facts)
+        case _:
+            raise NoNumbersError("for bc, %bc, sft, iql, p-iql, p-iql-joint, cpl and ipl")
+    return Recipe(
+        method=method,
+        steps=steps,
+        eval_every=steps // 10,
+        reward=reward,
+        best_share=0.1 if agent == "%bc" else 1.0,
+    )
+
+
+def _window(facts: Facts) -> int | None:
+    """Return the length of IPL's windows; None, whole segments, where they are not longer."""
+    steps = facts.segment_steps
+    return IPL_WINDOW if steps is not None and steps > IPL_WINDOW else None
+
+
+def _cpl(facts: Facts) -> CPLConfig:
+    """Return CPL with an alpha for segments of the length that there are."""
+    length = facts.segment_steps or CPL_STEPS
+    return CPLConfig(
+        policy=DIRECT,
+        score=PolicyScoreConfig(scale=CPL_SCALE * CPL_STEPS / length),
+        pretraining_updates=PRETRAINING,
+        warmup_updates=WARM_UP,
+        learning_rate=LEARNING_RATE,
+        batch_size=PAIRS,
+    )
+
+
+def _ipl(facts: Facts) -> IPLConfig:
+    is_pairs_alone = facts.info.family == "pairs"
+    return IPLConfig(
+        policy=PolicyConfig(hidden_sizes=HIDDEN),
+        hidden_sizes=HIDDEN,
+        regularizer=IPL_REGULARIZER,
+        clip_value=False,
+        learning_rate=LEARNING_RATE,
+        num_pairs=PAIRS,
+        num_transitions=0 if is_pairs_alone else 256,
+        segment_steps=_window(facts),
+    )
+
+
+def _reward(source: str, facts: Facts) -> RewardStageConfig:
+    """Return a small ensemble, which learns in about as many steps from few labels and from many.
+
+    Where episodes end early the sign of the rewards matters, so that they are only stretched.
+    """
+    scaling = RewardScalingConfig(kind="return-range", shift=0.5)
+    if facts.benchmark in WITHOUT_TERMINATION:
+        scaling = RewardScalingConfig(kind="z-score")
+    elif facts.benchmark in PT:
+        scaling = PT[facts.benchmark].scaling
+    steps_per_pass = max(1, math.ceil(facts.num_labels / REWARD_BATCH))
+    return RewardStageConfig(
+        source="true" if source == "true" else "labels",
+        network=RewardConfig(num_members=3, hidden_sizes=(128, 128), normalize_observations=True),
+        learning=RewardLearningConfig(
+            batch_size=REWARD_BATCH,
+            passes=min(MOST_PASSES, math.ceil(REWARD_STEPS / steps_per_pass)),
+        ),
+        num_pairs=2_000,
+        scaling=scaling,
+    )

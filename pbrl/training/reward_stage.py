@@ -1,0 +1,158 @@
+"""The reward of an offline run: learned from the labels before the policy, or the true one."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pbrl.feedback import LabelledQueries
+from pbrl.offline.dataset import OfflineDataset
+from pbrl.pairs import LabelledPairs, PreferenceData
+from pbrl.randomness import Generators
+from pbrl.reward_learning import RewardLearner, RewardLearningConfig
+from pbrl.reward_scaling import RewardScalingConfig, scale_rewards
+from pbrl.rewards import RewardConfig, RewardEnsemble
+from pbrl.segments import Segments
+
+PART_STEPS = 500  # gradient steps between two looks at whether the run shall stop
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardStageConfig:
+    """Where the rewards of an offline dataset come from.
+
+    Attributes:
+        source: "labels" fits a reward to them, "true" takes the environment's: the oracle.
+        network: the reward networks.
+        learning: how they are fitted: in one session, whose accuracy is taken over each pass. Pairs
+            to judge by are held out by the run, not here.
+        num_pairs: drawn once from scored segments, any two of which make a pair.
+        scaling: what is done to the rewards afterwards.
+    """
+
+    source: Literal["labels", "true"] = "labels"
+    network: RewardConfig = field(default_factory=RewardConfig)
+    learning: RewardLearningConfig = field(default_factory=RewardLearningConfig)
+    num_pairs: int = 10_000
+    scaling: RewardScalingConfig = field(default_factory=RewardScalingConfig)
+
+    def __post_init__(self) -> None:
+        if self.source not in ("labels", "true"):
+            raise ValueError(f"source must be labels or true, got {self.source!r}")
+        if self.num_pairs < 1:
+            raise ValueError(f"num_pairs must be at least 1, got {self.num_pairs}")
+        if self.learning.accuracy_over != "pass" or self.learning.validation_share > 0:
+            raise ValueError(
+                'learning.accuracy_over must be "pass" and learning.validation_share 0, got '
+                f"{self.learning.accuracy_over!r} and {self.learning.validation_share}"
+            )
+
+
+def take_true_rewards(dataset: OfflineDataset, scaling: RewardScalingConfig) -> None:
+    """Let learners see the true rewards of a dataset.
+
+    Raises:
+        ValueError: if the dataset has none, or they cannot be scaled.
+    """
+    true = dataset.replay.all_true_rewards()
+    if not bool(true.any()):
+        raise ValueError(f"the dataset {dataset.info.name} holds no reward: all of them are 0")
+    dataset.replay.all_rewards().copy_(true)
+    scale_rewards(dataset.replay, scaling)
+
+
+class RewardStage:
+    """Fits a reward to labels, part by part, and then writes it into the dataset.
+
+    It can be stopped and stored after each part, and comes to the same as one uninterrupted fit.
+
+    Args:
+        config: networks, and how they are fitted.
+        dataset: where the segments lie and the rewards go.
+        preferences: the labels.
+        generators: with the purposes "initial" and "reward".
+    """
+
+    def __init__(
+        self,
+        config: RewardStageConfig,
+        dataset: OfflineDataset,
+        preferences: PreferenceData,
+        generators: Generators,
+    ) -> None:
+        self.config = config
+        self.dataset = dataset
+        self._generator = generators["reward"]
+        self._labelled = _pairs_of(preferences, config.num_pairs, self._generator)
+        ensemble = RewardEnsemble(
+            config.network,
+            dataset.observation_dim,
+            dataset.action_dim,
+            device=dataset.replay.device,
+            generator=generators["initial"],
+        )
+        self.learner = RewardLearner(config.learning, ensemble)
+        self.num_steps = 0
+        self.is_complete = False
+        self.metrics: dict[str, float] = {}
+
+    @property
+    def max_steps(self) -> int:
+        """The most gradient steps that it takes."""
+        return self.config.learning.num_steps(len(self._labelled))
+
+    def advance(self) -> None:
+        """Take some gradient steps, whole passes over the labels; relabel after the last ones."""
+        learning = self.config.learning
+        steps_per_pass = -(-len(self._labelled) // learning.batch_size)
+        part = max(1, PART_STEPS // steps_per_pass) * steps_per_pass
+        part = min(part, self.max_steps - self.num_steps)
+        self.metrics = self.learner.fit(
+            self._labelled, self.dataset.replay, self._generator, max_steps=part
+        )
+        taken = int(self.metrics["reward/steps"])
+        self.num_steps += taken
+        self.metrics["reward/steps"] = float(self.num_steps)
+        self.metrics["reward/passes"] = self.num_steps / steps_per_pass
+        is_reached = self.metrics.get("reward/accuracy", 0.0) > learning.target_accuracy
+        if is_reached or taken < part or self.num_steps >= self.max_steps:
+            self.is_complete = True
+            self._relabel()
+
+    def _relabel(self) -> None:
+        self.dataset.replay.relabel(self.learner.ensemble.mean_reward)
+        scale_rewards(self.dataset.replay, self.config.scaling)
+
+    def segment_scores(self, segments: Segments) -> Float[Tensor, "*shape"]:
+        """Return the sum of predicted rewards of each segment, the mean over the members."""
+        with torch.no_grad():
+            return self.learner.ensemble.segment_returns(segments).mean(0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the networks, their optimiser and how far they are."""
+        return {
+            "learner": self.learner.state_dict(),
+            "num_steps": self.num_steps,
+            "is_complete": self.is_complete,
+            "metrics": dict(self.metrics),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned, and with a complete fit the rewards."""
+        self.learner.load_state_dict(state["learner"])
+        self.num_steps = int(state["num_steps"])
+        self.is_complete = bool(state["is_complete"])
+        self.metrics = dict(state["metrics"])
+        if self.is_complete:
+            self._relabel()
+
+
+def _pairs_of(
+    preferences: PreferenceData, number: int, generator: torch.Generator
+) -> LabelledQueries:
+    """Return all labelled pairs, or so many of preferences that have no list of them."""
+    if isinstance(preferences, LabelledPairs):
+        return preferences.labelled
+    return preferences.draw(number, generator)

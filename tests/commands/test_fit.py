@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pbrl.commands import fit as module
+from pbrl.commands.fit import FitOptions, configure, main, prepare
+from pbrl.offline.dataset import DatasetInfo
+from pbrl.training.files import write_json
+from pbrl.training.offline_presets import Facts
+from pbrl.training.result import Result
+
+FACTS = Facts(
+    info=DatasetInfo(name="hopper-medium-v2", family="d4rl", env="gym/Hopper-v5"),
+    segment_steps=100,
+    num_labels=500,
+)
+
+
+def test_every_number_has_an_option():
+    config = configure(
+        FitOptions(dataset="hopper.hdf5", labels=("labels",), agent="p-iql"),
+        FACTS,
+        ["--steps", "123", "--method.expectile", "0.9", "--reward.learning.passes", "7"],
+    )
+    assert (config.dataset, config.labels, config.steps) == ("hopper.hdf5", "labels", 123)
+    assert config.method.expectile == 0.9
+    assert config.reward.learning.passes == 7
+
+
+def test_names_choose_the_parts():
+    options = FitOptions(
+        dataset="d4rl:data/hopper.hdf5", agent="iql", preset="pt", control="none", seed=3
+    )
+    assert configure(options, FACTS).steps == 1_000_000
+    assert options.folder == Path("runs/hopper/iql-3")
+    flipped = FitOptions(dataset="minari:mujoco/hopper/expert-v0", control="flipped-labels")
+    assert flipped.folder == Path("runs/expert-v0/cpl-flipped-labels-0")
+
+
+def test_labels_are_one_file():
+    assert FitOptions(dataset="x").label_source is None
+    with pytest.raises(ValueError, match="one file or folder, got a b"):
+        FitOptions(dataset="x", labels=("a", "b"))
+
+
+def test_unknown_words_are_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        configure(FitOptions(dataset="x"), FACTS, ["--method.expectle", "0.9"])
+    assert stop.value.code == 2
+    assert "expectle" in capsys.readouterr().err
+
+
+def test_the_options_of_a_method_are_listed_without_its_data(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["nowhere.npz", "--agent", "iql", "--show-options"])
+    assert stop.value.code == 0
+    assert "--method.expectile" in capsys.readouterr().out
+
+
+def test_a_file_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match=r"nowhere\.npz"):
+        main(["nowhere.npz", "--agent", "bc"])
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """A file of labelled pairs that holds its segments: the larger action is preferred."""
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-0.9, 0.9, (2, 40, 1, 1)) + np.zeros((2, 40, 12, 1))
+    path = tmp_path / "walks.npz"
+    np.savez(
+        path,
+        obs_1=rng.normal(size=(40, 12, 3)),
+        obs_2=rng.normal(size=(40, 12, 3)),
+        action_1=actions[0],
+        action_2=actions[1],
+        label=(actions[1] > actions[0])[:, 0, 0].astype(float),
+    )
+    return path
+
+
+TINY = [
+    "--steps", "40", "--eval-every", "20", "--log-every", "10", "--checkpoint-every", "20",
+    "--method.policy.hidden-sizes", "16",
+]  # fmt: skip
+
+
+def test_a_file_of_pairs_is_enough(pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "RUNS", tmp_path / "runs")
+    words = ["--agent", "cpl", *TINY, "--method.pretraining-updates", "10"]
+    main([str(pairs), *words])
+    folder = tmp_path / "runs" / "walks" / "cpl-0"
+    result = Result.load(folder / "result.json")
+    assert (result.env, result.score_name, result.labels_given) == (None, "label_accuracy", 40)
+    assert (folder / "curves.png").exists()
+    main([str(pairs), "--agent", "p-iql", *TINY, "--reward.learning.passes", "2"])
+
+
+def test_a_resumed_run_keeps_its_own_configuration(pairs, tmp_path):
+    options = FitOptions(dataset=str(pairs), agent="sft", seed=7, out=tmp_path / "run")
+    first, _ = prepare(options, ["--steps", "33"])
+    (tmp_path / "run").mkdir()
+    write_json(tmp_path / "run" / "config.json", first)
+    resumed = FitOptions(dataset=str(pairs), agent="sft", out=tmp_path / "run", resume=True)
+    assert prepare(resumed)[0] == first
+    with pytest.raises(FileExistsError, match="already holds a run"):
+        prepare(options)

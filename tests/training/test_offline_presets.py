@@ -1,0 +1,121 @@
+import pytest
+
+from pbrl.agents.iql import IQLConfig
+from pbrl.offline.dataset import DatasetInfo
+from pbrl.training.files import plain
+from pbrl.training.fit_config import decode_fit_config, method_config_class
+from pbrl.training.offline_presets import PRESETS, Facts, benchmark_of, make_fit_config
+
+AGENTS = ("bc", "%bc", "sft", "iql", "p-iql", "p-iql-joint", "cpl", "ipl")
+
+
+def facts(name="hopper-medium-replay-v2", family="d4rl", env="gym/Hopper-v5", **changes):
+    info = DatasetInfo(name=name, family=family, env=env)
+    return Facts(info=info, **({"segment_steps": 100, "num_labels": 500} | changes))
+
+
+METAWORLD = facts("mw_drawer-open-v2_ep2500_n0.3", "pairs", None, segment_steps=64)
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "env", "benchmark"),
+    [
+        ("hopper-medium-expert-v2", "d4rl", None, "mujoco"),
+        ("mujoco/halfcheetah/medium-v0", "minari", "gym/HalfCheetah-v5", "mujoco"),
+        ("antmaze-large-play-v2", "d4rl", None, "antmaze"),
+        ("D4RL/antmaze/umaze-v1", "minari", None, "antmaze"),
+        ("hammer-cloned-v1", "d4rl", None, "adroit"),
+        ("D4RL/pen/human-v2", "minari", None, "adroit"),
+        ("kitchen-mixed-v0", "d4rl", None, "kitchen"),
+        ("low_dim", "robomimic", None, "robomimic"),
+        ("mw_door-open-v2_ep2500_n0.3", "pairs", None, "metaworld"),
+        ("mixture", "minari", "metaworld/hammer-v3-cpl", "metaworld"),
+        ("point-mass", "npz", None, "other"),
+    ],
+)
+def test_benchmarks_are_told_apart(name, family, env, benchmark):
+    assert benchmark_of(DatasetInfo(name=name, family=family, env=env)) == benchmark
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_every_agent_has_sizes_for_two_cores_and_comes_back_from_json(agent):
+    for given in (facts(), METAWORLD, facts("point-mass", "npz", None, segment_steps=15)):
+        config = make_fit_config("data", agent, given)
+        assert isinstance(config.method, method_config_class(agent))
+        assert config.steps <= 20_000
+        assert decode_fit_config(plain(config)) == config
+
+
+def test_cpl_on_metaworld():
+    sft = make_fit_config("data", "sft", METAWORLD, preset="cpl")
+    assert (sft.steps, sft.eval_every, sft.eval_episodes) == (500_000, 5_000, 25)
+    assert (sft.method.preferred_after, sft.method.batch_size) == (200_000, 96)
+    assert sft.method.learning_rate == 1e-4
+    assert sft.method.policy.hidden_sizes == (512, 512)
+    assert sft.method.policy.dropout == 0.25
+    p_iql = make_fit_config("data", "p-iql-joint", METAWORLD, preset="cpl").method
+    assert (p_iql.reward_updates, p_iql.num_pairs) == (50_000, 96)
+    assert p_iql.iql.inverse_temperature == pytest.approx(3.0, abs=1e-3)
+    assert p_iql.iql.policy_decay_updates == 500_000
+    assert p_iql.iql.policy.kind == "fixed-variance"
+    assert make_fit_config("data", "%bc", METAWORLD, preset="paper").best_share == 0.1
+
+
+def test_ipl_and_its_baselines():
+    ipl = make_fit_config("data", "ipl", facts(), preset="ipl")
+    assert (ipl.steps, ipl.method.regularizer, ipl.method.num_pairs) == (1_000_000, 0.5, 8)
+    of_metaworld = make_fit_config("data", "ipl", METAWORLD, preset="paper").method
+    assert (of_metaworld.regularizer, of_metaworld.expectile) == (3.0, 0.75)
+    assert (of_metaworld.num_transitions, of_metaworld.segment_steps) == (0, 16)
+    short = facts("lift-ph", "robomimic", None, segment_steps=50)
+    assert make_fit_config("data", "ipl", short, preset="ipl").method.segment_steps == 32
+    baseline = make_fit_config("data", "p-iql-joint", short, preset="ipl").method
+    assert (baseline.reward_updates, baseline.dataset_weight) == (20_000, 0.5)
+    assert baseline.iql.inverse_temperature == 0.5
+    oracle = make_fit_config("data", "iql", facts(), preset="ipl")
+    assert (oracle.reward.source, oracle.reward.scaling.kind) == ("true", "return-range")
+
+
+def test_preference_transformer_and_uni_rlhf():
+    mujoco = make_fit_config("data", "p-iql", facts(), preset="pt")
+    assert mujoco.method == IQLConfig()
+    assert (mujoco.reward.learning.score, mujoco.reward.learning.passes) == ("mean", 10_000)
+    assert mujoco.reward.scaling.shift == 0.5
+    antmaze = make_fit_config("data", "p-iql", facts("antmaze-large-play-v2"), preset="paper")
+    assert (antmaze.method.expectile, antmaze.method.inverse_temperature) == (0.9, 10.0)
+    assert antmaze.reward.scaling.spread_lowest
+    assert (antmaze.eval_every, antmaze.eval_episodes) == (100_000, 100)
+    uni = make_fit_config("data", "p-iql", facts("hopper-medium-v2"), preset="uni-rlhf")
+    assert uni.normalize_observations
+    assert uni.method.policy.kind == "fixed-variance"
+    assert (uni.reward.learning.target_accuracy, uni.reward.network.num_members) == (0.968, 3)
+    odd = make_fit_config("data", "p-iql", facts("hopper-medium-expert-v2"), preset="uni-rlhf")
+    assert (odd.method.expectile, odd.method.inverse_temperature) == (0.5, 6.0)
+    true = make_fit_config("data", "iql", facts(), preset="pt")
+    assert true.reward.source == "true"
+
+
+def test_alpha_of_the_small_cpl_fits_the_length_of_the_segments():
+    scale = make_fit_config("data", "cpl", facts(segment_steps=16)).method.score.scale
+    assert scale * 16 == pytest.approx(6.4)
+
+
+def test_labels_are_held_out_where_there_is_no_environment():
+    assert make_fit_config("data", "cpl", METAWORLD).held_out_share == 0.1
+    assert make_fit_config("data", "cpl", facts()).held_out_share == 0.0
+    without = facts("point-mass", "npz", None, num_labels=0, segment_steps=None)
+    assert make_fit_config("data", "bc", without).held_out_share == 0.0
+
+
+def test_what_has_no_numbers_says_who_has():
+    with pytest.raises(ValueError, match="'cpl' has no numbers for cpl on hopper.* Meta-World"):
+        make_fit_config("data", "cpl", facts(), preset="cpl")
+    with pytest.raises(ValueError, match="for iql, p-iql-joint and ipl; take --preset cpu"):
+        make_fit_config("data", "sft", facts(), preset="ipl")
+    with pytest.raises(ValueError, match="for iql and p-iql"):
+        make_fit_config("data", "bc", facts(), preset="pt")
+    with pytest.raises(ValueError, match="only for mujoco, antmaze"):
+        make_fit_config("data", "iql", facts("kitchen-mixed-v0"), preset="pt")
+    with pytest.raises(ValueError, match="unknown offline agent 'cql'; did you mean"):
+        make_fit_config("data", "cql", facts())
+    assert "paper" in PRESETS
