@@ -56,42 +56,79 @@ class EpisodeArrays:
         )
 
 
-def join_episodes(
-    where: str, episodes: Sequence[EpisodeArrays]
-) -> tuple[Steps, EpisodeBounds, Float32[np.ndarray, "episode obs"] | None]:
-    """Return the steps of episodes in single precision, where each lies, and what each ended with.
+class StepsWriter:
+    """Puts episodes one after the other, in memory that is taken once for all of them.
 
     Args:
         where: the source, for messages.
-        episodes: at least one. If the last observation of any is unknown, that of none is given.
+        num_steps: of all episodes that will be added.
+    """
+
+    def __init__(self, where: str, num_steps: int) -> None:
+        self._where = where
+        self._num_steps = num_steps
+        self._steps: Steps | None = None
+        self._start = 0
+        self._lengths: list[int] = []
+        self._terminated: list[bool] = []
+        self._last_observations: list[np.ndarray] = []
+
+    def add(self, episode: EpisodeArrays) -> None:
+        """Copy an episode, in single precision.
+
+        Raises:
+            DatasetError: if its observations or actions have another size than the first one's.
+        """
+        if self._steps is None:
+            self._steps = Steps(
+                observations=np.empty((self._num_steps, episode.observations.shape[1]), np.float32),
+                actions=np.empty((self._num_steps, episode.actions.shape[1]), np.float32),
+                rewards=np.empty(self._num_steps, np.float32),
+            )
+        place = slice(self._start, self._start + len(episode))
+        for name, array in vars(self._steps).items():
+            found = getattr(episode, name)
+            if found.shape[1:] != array.shape[1:]:
+                raise DatasetError(
+                    f"{self._where}: {name} of episode {len(self._lengths)} have {found.shape[1]} "
+                    f"entries, those of episode 0 have {array.shape[1]}"
+                )
+            array[place] = found[: len(episode)]
+        self._start = place.stop
+        self._lengths.append(len(episode))
+        self._terminated.append(episode.terminated)
+        if episode.has_last_observation:
+            self._last_observations.append(episode.observations[-1].astype(np.float32))
+
+    def finish(self) -> tuple[Steps, EpisodeBounds, Float32[np.ndarray, "episode obs"] | None]:
+        """Return the steps, where each episode lies, and what each ended with.
+
+        The latter is None if the last observation of any episode is unknown.
+
+        Raises:
+            DatasetError: if there is no episode.
+        """
+        if self._steps is None:
+            raise DatasetError(f"{self._where} has no episode")
+        assert self._start == self._num_steps
+        length = np.array(self._lengths)
+        bounds = EpisodeBounds(
+            start=np.cumsum(length) - length, length=length, terminated=np.array(self._terminated)
+        )
+        if len(self._last_observations) < len(bounds):
+            return self._steps, bounds, None
+        return self._steps, bounds, np.stack(self._last_observations)
+
+
+def join_episodes(
+    where: str, episodes: Sequence[EpisodeArrays]
+) -> tuple[Steps, EpisodeBounds, Float32[np.ndarray, "episode obs"] | None]:
+    """Return what `StepsWriter` makes of episodes that are all there.
 
     Raises:
         DatasetError: if there is none, or their observations or actions differ in size.
     """
-    if not episodes:
-        raise DatasetError(f"{where} has no episode")
-    for name in ("observations", "actions"):
-        sizes = [getattr(episode, name).shape[1] for episode in episodes]
-        if len(set(sizes)) > 1:
-            number = int((np.array(sizes) != sizes[0]).argmax())
-            raise DatasetError(
-                f"{where}: {name} of episode {number} have {sizes[number]} entries, those of "
-                f"episode 0 have {sizes[0]}"
-            )
-    length = np.array([len(episode) for episode in episodes])
-    bounds = EpisodeBounds(
-        start=np.cumsum(length) - length,
-        length=length,
-        terminated=np.array([episode.terminated for episode in episodes]),
-    )
-    last_observations = None
-    if all(episode.has_last_observation for episode in episodes):
-        last_observations = np.stack([episode.observations[-1] for episode in episodes])
-    steps = Steps(
-        observations=np.concatenate(
-            [episode.observations[: len(episode)] for episode in episodes], dtype=np.float32
-        ),
-        actions=np.concatenate([episode.actions for episode in episodes], dtype=np.float32),
-        rewards=np.concatenate([episode.rewards for episode in episodes], dtype=np.float32),
-    )
-    return steps, bounds, last_observations
+    writer = StepsWriter(where, sum(map(len, episodes)))
+    for episode in episodes:
+        writer.add(episode)
+    return writer.finish()

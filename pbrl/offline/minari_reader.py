@@ -14,10 +14,10 @@ from jaxtyping import Bool
 
 from pbrl.offline.checks import DatasetError, sha256
 from pbrl.offline.dataset import DatasetInfo, OfflineDataset, ReferenceScores
-from pbrl.offline.episode_arrays import EpisodeArrays, join_episodes
+from pbrl.offline.episode_arrays import EpisodeArrays, StepsWriter
 from pbrl.offline.episodes import build_dataset, fit_actions, rescale_actions
 from pbrl.offline.flatten import check_flat, read_flat
-from pbrl.offline.hdf5 import open_hdf5, read_flags, read_floats, reading
+from pbrl.offline.hdf5 import find, open_hdf5, read_flags, read_floats, reading
 from pbrl.offline.options import LoadOptions
 
 _KEPT = ("algorithm_name", "author", "code_permalink", "description", "minari_version")
@@ -43,13 +43,12 @@ def load_minari(dataset_id: str, options: LoadOptions) -> OfflineDataset:
     observation_space, action_space = _spaces(folder, described)
     path = folder / "data" / "main_data.hdf5"
     with open_hdf5(path) as file:
-        episodes = [
-            episode
-            for group in _groups(path, file, described)
-            for episode in _read_episodes(path, group, observation_space, action_space)
-        ]
-    steps, bounds, last_observations = join_episodes(str(path), episodes)
-    del episodes
+        groups = _groups(path, file, described)
+        writer = StepsWriter(str(path), sum(find(path, group, "rewards").size for group in groups))
+        for group in groups:
+            for episode in _read_episodes(path, group, observation_space, action_space):
+                writer.add(episode)
+    steps, bounds, last_observations = writer.finish()
     low, high = (bound.reshape(-1).astype(np.float32) for bound in _bounds(action_space))
     metadata = rescale_actions(steps.actions, low, high)
     metadata |= fit_actions(f"{path}: actions", steps.actions, is_clipped_by_env=True)
