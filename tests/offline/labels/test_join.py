@@ -1,5 +1,6 @@
 import math
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ from pbrl.offline.labels import (
 )
 from pbrl.offline.labels.join import need_dataset
 from pbrl.offline.labels.origins import origin
+from pbrl.offline.load import load_dataset
 from pbrl.pairs import LabelledPairs, ScoredSegments
 from pbrl.segments import SegmentIndex
 from tests.offline.labels.builders import (
@@ -253,3 +255,24 @@ def test_soft_labels_pass_through(tmp_path, dataset):
     path = csv(tmp_path, f"{EPISODES}\n0,0,5,1,0,5,0.25\n")
     assert load_preferences(path, dataset).labelled.labels.tolist() == [0.25]
     assert not math.isnan(load_feedback(path, dataset).labelled().labels[0])
+
+
+def test_rows_of_a_d4rl_file_are_those_of_its_q_learning_view(tmp_path):
+    # Rows leave out the last step of a timed-out episode, here step 9; a terminated one keeps all.
+    observations = np.arange(30, dtype=np.float32)[:, None]
+    timeouts, terminals = np.zeros(30, bool), np.zeros(30, bool)
+    timeouts[[9, 29]], terminals[19] = True, True
+    with h5py.File(tmp_path / "hopper_medium-v2.hdf5", "w") as file:
+        file["observations"], file["actions"] = observations, np.zeros((30, 1), np.float32)
+        file["rewards"], file["timeouts"] = np.zeros(30, np.float32), timeouts
+        file["terminals"] = terminals
+    dataset = load_dataset(tmp_path / "hopper_medium-v2.hdf5")
+    folder = preference_transformer(
+        tmp_path / "hopper-medium-v2", labels=[0], first=[4], second=[9], name="num1_q5"
+    )
+    labelled = load_preferences(folder, dataset).labelled
+    gathered = dataset.replay.gather(labelled.index).observations[0, ..., 0]
+    assert gathered.tolist() == [[4, 5, 6, 7, 8], [10, 11, 12, 13, 14]]
+    preference_transformer(folder, labels=[0], first=[5], second=[9], name="num1_q5")
+    with pytest.raises(ValueError, match="1 of 2 segments leave their episode; .* row 5"):
+        load_preferences(folder, dataset)
