@@ -1,1 +1,1 @@
-"""Sections of `speed_online.py`, one file each."""
+"""Sections of `speed_online.py` and `speed_offline.py`, one file each."""

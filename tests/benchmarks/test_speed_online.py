@@ -125,7 +125,7 @@ def test_held_memory_counts_shared_storage_once(load):
     assert load("speed.replay").bytes_held({"whole": tensor, "views": [tensor[:5], tensor]}) == 40
 
 
-def test_every_section_names_and_judges_its_aims(tiny, tmp_path):
+def test_every_section_names_and_judges_its_aims(tiny, load, tmp_path):
     output, page = tmp_path / "speed.json", tmp_path / "speed.md"
     page.write_text("# Speed\n\nWhat holds it.\n")
     tiny.main(rounds=1, output=output, page=page)
@@ -142,7 +142,7 @@ def test_every_section_names_and_judges_its_aims(tiny, tmp_path):
     first = page.read_text()
     assert first.startswith("# Speed\n\nWhat holds it.\n")
     assert first.count("| near-on-policy+k-center") == 1
-    tiny.write_page(record, page)
+    load("speed.program").write_page(record, page, "online")
     assert page.read_text() == first
 
 

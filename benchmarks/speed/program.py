@@ -1,0 +1,125 @@
+"""What both speed programs share: their table, their page and their record."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from pbrl.training.machine import machine, versions
+from pbrl.training.suite_report import replace_between_markers
+from pbrl.training.tables import markdown
+from speed.measure import Row
+
+ROOT = Path(__file__).parents[2]
+Section = Callable[[int], list[Row]]
+HEADER = ("section", "case", "contender", "ms", "CPU ms", "ratio", "note", "aim", "met")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """Return a row as the text of a table's columns."""
+    times = [
+        "" if time is None else f"{time:,.3f}" if time < 100 else f"{time:,.0f}"
+        for time in (row.milliseconds, row.cpu_milliseconds)
+    ]
+    ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+    met = {None: "", True: "yes", False: "**no**"}[row.is_met]
+    return (row.section, row.case, row.contender, *times, ratio, row.note, row.aim, met)
+
+
+def report(rows: list[Row], title: str) -> Table:
+    """Return the rows as a table."""
+    table = Table(*HEADER, title=title)
+    for row in rows:
+        table.add_row(*cells(row))
+    return table
+
+
+def write_page(record: Mapping[str, Any], page: Path, name: str) -> None:
+    """Put the table of a record into a markdown page; what else stands there stays.
+
+    Args:
+        record: what `measure` returned.
+        page: markdown file, made if it is not there.
+        name: of the program, between whose markers the table stands.
+    """
+    rows = [Row(**row) for row in record["rows"]]
+    judged = [row for row in rows if row.is_met is not None]
+    found, load = record["machine"], record["load_average"]
+    packages = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    body = "\n\n".join(
+        [
+            f"{found['cpu']}, {found['cores']} cores, {record['threads']} torch thread(s), median "
+            f"of {record['rounds']} rounds; programs that wanted a core, this one among them: "
+            f"{load[0]:.1f} at the start and {load[1]:.1f} at the end. {packages}.",
+            f"{sum(bool(row.is_met) for row in judged)} of {len(judged)} aims are met.",
+            markdown(HEADER, [cells(row) for row in rows]),
+        ]
+    )
+    text = page.read_text(encoding="utf-8") if page.exists() else "# Speed\n"
+    marker = f"speed-{name}-{record['threads']}"
+    page.write_text(replace_between_markers(text, marker, body), encoding="utf-8")
+
+
+def measure(
+    sections: Mapping[str, Section], chosen: Iterable[str], *, threads: int, rounds: int
+) -> dict[str, Any]:
+    """Run the chosen sections and return the record."""
+    torch.set_num_threads(threads)
+    load_before = os.getloadavg()[0]
+    rows = []
+    for name in chosen:
+        print(f"measuring {name}", flush=True)
+        rows.extend(sections[name](rounds))
+    return {
+        "machine": {name: value for name, value in machine().items() if name in ("cpu", "cores")},
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "load_average": [load_before, os.getloadavg()[0]],
+        "threads": threads,
+        "rounds": rounds,
+        "versions": versions(),
+        "rows": [vars(row) for row in rows],
+    }
+
+
+def run(
+    name: str,
+    sections: Mapping[str, Section],
+    chosen: tuple[str, ...],
+    *,
+    threads: int,
+    rounds: int,
+    output: Path | None,
+    page: Path | None,
+) -> None:
+    """Run the chosen sections, print the table, write the figures and the page.
+
+    Args:
+        name: of the program.
+        sections: what it can measure.
+        chosen: names in `sections`.
+        threads: torch threads.
+        rounds: turns that every contender gets.
+        output: JSON file; benchmarks/speed/results/NAME-THREADS.json when not given.
+        page: markdown page; docs/speed.md when neither it nor `output` is given and all sections
+            are chosen, otherwise none.
+    """
+    unknown = set(chosen) - set(sections)
+    if unknown:
+        raise SystemExit(f"unknown sections {sorted(unknown)}; there are {sorted(sections)}")
+    record = measure(sections, chosen, threads=threads, rounds=rounds)
+    rows = [Row(**row) for row in record["rows"]]
+    Console(width=180).print(report(rows, f"{threads} torch thread(s), median of {rounds} rounds"))
+    if output is None and page is None and set(chosen) == set(sections):
+        page = ROOT / "docs" / "speed.md"
+    path = output or ROOT / "benchmarks" / "speed" / "results" / f"{name}-{threads}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    print(f"wrote {path}")
+    if page is not None:
+        write_page(record, page, name)
+        print(f"wrote {page}")
