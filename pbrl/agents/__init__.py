@@ -7,6 +7,11 @@ from typing import Any
 from pbrl.agents.protocol import Agent
 from pbrl.lookup import look_up
 
+# The settings that these names stand for are in `pbrl.agents.cpl_variants`.
+_CPL = (
+    "cpl", "cpl-bc", "cpl-kl", "cpl-dense", "cpl-ranked",
+    "dpo", "ipo", "slic", "rdpo", "cdpo", "lcpo", "dppo",
+)  # fmt: skip
 AGENTS: Mapping[str, str] = {
     "bc": "pbrl.agents.bc:BC",
     "%bc": "pbrl.agents.bc:BC",
@@ -14,7 +19,7 @@ AGENTS: Mapping[str, str] = {
     "iql": "pbrl.agents.iql:IQL",
     "p-iql": "pbrl.agents.iql:IQL",
     "p-iql-joint": "pbrl.agents.p_iql:JointPIQL",
-    "cpl": "pbrl.agents.cpl:CPL",
+    **dict.fromkeys(_CPL, "pbrl.agents.cpl:CPL"),
     "ipl": "pbrl.agents.ipl:IPL",
     "sac": "pbrl.agents.sac:SAC",
 }

@@ -2,6 +2,7 @@
 
 from pbrl.agents.bc import BCConfig
 from pbrl.agents.cpl import CPLConfig
+from pbrl.agents.cpl_variants import VARIANTS
 from pbrl.agents.iql import IQLConfig
 from pbrl.agents.p_iql import JointPIQLConfig
 from pbrl.agents.policies import PolicyConfig
@@ -38,10 +39,10 @@ def recipe(agent: str, facts: Facts) -> Recipe:
                 inverse_temperature=1 / 0.3333,
             )
             method = JointPIQLConfig(iql=iql, num_pairs=PAIRS)
-        case "cpl":
-            method = CPLConfig()
+        case _ if agent in VARIANTS:
+            method = VARIANTS[agent](CPLConfig())
         case _:
-            raise NoNumbersError("for bc, %bc, sft, p-iql-joint and cpl")
+            raise NoNumbersError("for bc, %bc, sft, p-iql-joint, cpl and its variants")
     return Recipe(
         method=method,
         steps=STEPS,

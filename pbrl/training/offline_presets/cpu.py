@@ -4,6 +4,7 @@ import math
 
 from pbrl.agents.bc import BCConfig
 from pbrl.agents.cpl import CPLConfig
+from pbrl.agents.cpl_variants import VARIANTS
 from pbrl.agents.ipl import IPLConfig
 from pbrl.agents.iql import IQLConfig
 from pbrl.agents.p_iql import JointPIQLConfig
@@ -67,12 +68,14 @@ def recipe(agent: str, facts: Facts) -> Recipe:
                 num_pairs=PAIRS,
                 segment_steps=_window(facts),
             )
-        case "cpl":
-            method = _cpl(facts)
+        case _ if agent in VARIANTS:
+            method = VARIANTS[agent](_cpl(facts))
         case "ipl":
             method = _ipl(facts)
         case _:
-            raise NoNumbersError("for bc, %bc, sft, iql, p-iql, p-iql-joint, cpl and ipl")
+            raise NoNumbersError(
+                "for bc, %bc, sft, iql, p-iql, p-iql-joint, ipl, cpl and its variants"
+            )
     return Recipe(
         method=method,
         steps=steps,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
+from pbrl.agents.cpl_variants import VARIANTS
 from pbrl.lookup import look_up
 from pbrl.training.config import Control
 from pbrl.training.fit_config import FitConfig
@@ -24,7 +25,7 @@ _HOME: Mapping[str, OfflinePreset] = {
     "%bc": "cpl",
     "sft": "cpl",
     "p-iql-joint": "cpl",
-    "cpl": "cpl",
+    **dict.fromkeys(VARIANTS, "cpl"),
     "ipl": "ipl",
     "iql": "pt",
     "p-iql": "pt",
