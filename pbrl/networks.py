@@ -1,6 +1,7 @@
 """Multi-layer perceptrons, alone and as ensembles whose members are a leading tensor axis."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 
@@ -178,12 +179,22 @@ def move_towards(target: nn.Module, source: nn.Module, rate: float) -> None:
     torch._foreach_lerp_(targets, list(source.parameters()), rate)
 
 
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Let gradients pass through `module` without computing those of its parameters."""
+    module.requires_grad_(requires_grad=False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(requires_grad=True)
+
+
 def _device_of(generator: torch.Generator | None) -> torch.device:
     return torch.get_default_device() if generator is None else generator.device
 
 
 def make_activation(name: str) -> nn.Module:
-    """Return an activation by name: relu, leaky_relu (slope 0.01), tanh, sigmoid or identity.
+    """Return an activation: relu, leaky_relu (slope 0.01), mish, tanh, sigmoid or identity.
 
     The first two overwrite their input, which saves a pass over memory; here that is always the
     fresh output of a linear layer.
@@ -193,6 +204,8 @@ def make_activation(name: str) -> nn.Module:
             return nn.ReLU(inplace=True)
         case "leaky_relu":
             return nn.LeakyReLU(LEAKY_SLOPE, inplace=True)
+        case "mish":
+            return nn.Mish()
         case "tanh":
             return nn.Tanh()
         case "sigmoid":
@@ -201,7 +214,8 @@ def make_activation(name: str) -> nn.Module:
             return nn.Identity()
         case _:
             raise ValueError(
-                f'activation must be one of relu, leaky_relu, tanh, sigmoid, identity, got "{name}"'
+                "activation must be one of relu, leaky_relu, mish, tanh, sigmoid, identity, got "
+                f'"{name}"'
             )
 
 

@@ -26,7 +26,7 @@ def test_ensemble_linear_by_hand():
     torch.testing.assert_close(own, torch.tensor([[[11.5]], [[-6.0]]]))
 
 
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh", "sigmoid", "identity"])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "mish", "tanh", "identity"])
 def test_ensemble_equals_its_members_one_by_one(activation):
     sizes = (5, 16, 16, 3)
     ensemble = EnsembleMLP(3, sizes, activation=activation, generator=generator())
@@ -98,6 +98,7 @@ def test_activations_by_hand():
     expected = {
         "relu": [0.0, 0.0, 3.0],
         "leaky_relu": [-0.02, 0.0, 3.0],
+        "mish": [-0.252501, 0.0, 2.986535],
         "tanh": [-0.964028, 0.0, 0.995055],
         "sigmoid": [0.119203, 0.5, 0.952574],
         "identity": [-2.0, 0.0, 3.0],

@@ -1,8 +1,6 @@
 """Soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905) as in B-Pref (Lee et al. 2021)."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +16,7 @@ from pbrl.agents.sac_losses import (
     temperature_loss,
 )
 from pbrl.agents.tanh_gaussian import LogStdMode, TanhGaussian, log_density, squash
-from pbrl.networks import EnsembleMLP, move_towards
+from pbrl.networks import EnsembleMLP, frozen, move_towards
 from pbrl.replay import Batch
 
 
@@ -211,7 +209,7 @@ class SAC:
         """Take one step of the actor and one of the temperature, from the same actions."""
         temperature = self.temperature
         actions, log_prob = self._sample(observations)
-        with _frozen(self.critic):
+        with frozen(self.critic):
             q = _evaluate(self.critic, observations, actions)
         by_actor = actor_loss(q, log_prob, temperature)
         by_temperature = temperature_loss(temperature, log_prob, self.target_entropy)
@@ -265,13 +263,3 @@ def _evaluate(
     """Return each critic's Q(s, a)."""
     q: Tensor = critic(torch.cat((observations, actions), -1).unsqueeze(0))
     return q.squeeze(-1)
-
-
-@contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    """Let gradients pass through `module` without computing those of its parameters."""
-    module.requires_grad_(requires_grad=False)
-    try:
-        yield
-    finally:
-        module.requires_grad_(requires_grad=True)

@@ -1,0 +1,290 @@
+"""DTR: In-Dataset Trajectory Return Regularization (Tu et al. 2025, arXiv 2412.09104).
+
+A Decision Transformer on learned rewards whose actions also raise the value of critics, by a weight
+that grows. With a weight that stays it is the Pb-QT of the paper, without one Pb-DT.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pbrl.agents.dt import DecisionTransformer, DTConfig
+from pbrl.agents.dtr_losses import (
+    coefficient,
+    critic_error,
+    normalized_value,
+    window_targets,
+)
+from pbrl.agents.iql import evaluate_critics
+from pbrl.agents.learning_rates import RateSchedule
+from pbrl.agents.return_actor import ReturnActor
+from pbrl.agents.sequence_policy import SequencePolicy
+from pbrl.agents.state import Parts, load_parts, state_of_parts
+from pbrl.networks import EnsembleMLP, frozen, move_towards
+from pbrl.pairs import OfflineBatch, OfflineBatchSizes
+from pbrl.replay import ReplayBuffer
+from pbrl.windows import WindowBatch
+
+NUM_CRITICS = 2
+RELEASED_TRIES = 10  # candidates per return target in the released code
+
+
+@dataclass(frozen=True, kw_only=True)
+class DTRConfig:
+    """Policy, critics and their weights; the defaults are those of the released code.
+
+    Attributes:
+        imitation: the policy and how it imitates; its `target_factor` is not used.
+        critic_hidden_sizes: widths of the hidden layers of the two critics, Mish between them.
+        critic_rate: of their Adam, which has no weight decay.
+        discount: gamma, in [0, 1].
+        target_rate: step of the target critics after every update, in (0, 1].
+        slow_decay: share of the slow copy of the policy that stays in each of its steps. The slow
+            copy says what happens after a window.
+        slow_every: updates between two steps of the slow copy.
+        slow_start: updates before its first step.
+        slow_dropout: leave dropout on in the slow copy, as the released code does: noise that
+            smooths the targets.
+        discard_last: of a terminal last step discard the reward, as the released code does.
+        max_coefficient: eta, the largest weight of the critics' value beside imitation, 0 or above.
+            The README of the released code has 3 on hopper-medium-replay.
+        coefficient_updates: updates over which the weight rises from 0; None has it constant.
+        imitation_weight: of the imitation, 0 or above.
+        target_factors: returns that are tried when acting, as multiples of the best one.
+        choice: "argmax" executes the candidate with the highest value, the paper's rule; "softmax"
+            tries each return ten times, with noise on all but the first few, and draws from
+            softmax(Q), the rule of the released code. It looks back over the whole context at every
+            step, without a cache.
+    """
+
+    imitation: DTConfig = field(default_factory=DTConfig)
+    critic_hidden_sizes: tuple[int, ...] = (256, 256, 256)
+    critic_rate: RateSchedule = field(
+        default_factory=lambda: RateSchedule(peak=3e-4, decay=50_000, every=1_000)
+    )
+    discount: float = 0.99
+    target_rate: float = 0.005
+    slow_decay: float = 0.995
+    slow_every: int = 5
+    slow_start: int = 1_000
+    slow_dropout: bool = True
+    discard_last: bool = False
+    max_coefficient: float = 1.0
+    coefficient_updates: int | None = 50_000
+    imitation_weight: float = 1.0
+    target_factors: tuple[float, ...] = (0.5, 0.75, 1.0, 1.5, 2.0)
+    choice: Literal["argmax", "softmax"] = "argmax"
+
+    def __post_init__(self) -> None:
+        over = self.coefficient_updates
+        for name, legal, holds in (
+            (
+                "critic_hidden_sizes",
+                "positive widths",
+                min(self.critic_hidden_sizes, default=1) > 0,
+            ),
+            ("discount", "in [0, 1]", 0 <= self.discount <= 1),
+            ("target_rate", "in (0, 1]", 0 < self.target_rate <= 1),
+            ("slow_decay", "in [0, 1)", 0 <= self.slow_decay < 1),
+            ("slow_every", "at least 1", self.slow_every >= 1),
+            ("slow_start", "0 or above", self.slow_start >= 0),
+            ("max_coefficient", "0 or above", self.max_coefficient >= 0),
+            ("coefficient_updates", "None or at least 1", over is None or over >= 1),
+            ("imitation_weight", "0 or above", self.imitation_weight >= 0),
+            ("target_factors", "at least one", len(self.target_factors) > 0),
+        ):
+            if not holds:
+                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+
+
+class DTR:
+    """A return-conditioned policy, regularised by critics and chosen by them.
+
+    Args:
+        config: policy, critics and their weights.
+        observation_dim: size of a flat observation.
+        action_dim: size of an action.
+        device: where networks and batches live.
+        generator: draws initial parameters, dropout and noise; on `device`. Whoever owns it saves
+            its state.
+
+    Raises:
+        ValueError: if the generator lives elsewhere than `device`.
+    """
+
+    learns_from_rewards = True
+
+    def __init__(
+        self,
+        config: DTRConfig,
+        observation_dim: int,
+        action_dim: int,
+        *,
+        device: torch.device | str = "cpu",
+        generator: torch.Generator,
+    ) -> None:
+        self.config = config
+        self.generator = generator
+        dims = (observation_dim, action_dim)
+        self.imitator = DecisionTransformer(
+            config.imitation, *dims, device=device, generator=generator
+        )
+        self.slow_policy = SequencePolicy(config.imitation.policy, 1, *dims, generator=generator)
+        self.slow_policy.load_state_dict(self.policy.state_dict())
+        self.critic, self.target_critic = (
+            EnsembleMLP(
+                NUM_CRITICS,
+                (observation_dim + action_dim, *config.critic_hidden_sizes, 1),
+                activation="mish",
+                generator=generator,
+            )
+            for _ in range(2)
+        )
+        self.target_critic.load_state_dict(self.critic.state_dict())
+        for follower in (self.slow_policy, self.target_critic):
+            follower.requires_grad_(requires_grad=False)
+        self.critic_optimizer = torch.optim.Adam(
+            self.critic.parameters(), lr=config.critic_rate.peak, fused=True
+        )
+
+    @property
+    def policy(self) -> SequencePolicy:
+        """The policy that learns."""
+        return self.imitator.policy
+
+    @property
+    def num_updates(self) -> int:
+        """Updates so far."""
+        return self.imitator.num_updates
+
+    @property
+    def batch_sizes(self) -> OfflineBatchSizes:
+        """What the next update draws."""
+        return self.imitator.batch_sizes
+
+    def prepare(self, replay: ReplayBuffer) -> None:
+        """Find the best return, multiples of which are asked for when acting.
+
+        Raises:
+            ValueError: see `DecisionTransformer.prepare`.
+        """
+        self.imitator.prepare(replay)
+
+    def act(
+        self, observations: Float[Tensor, "batch obs"], deterministic: bool
+    ) -> Float[Tensor, "batch act"]:
+        """Return actions in [-1, 1], as in the first step of an episode."""
+        return self.actor(deterministic=deterministic)(observations)
+
+    def actor(self, *, deterministic: bool = True) -> ReturnActor:  # noqa: ARG002  by `choice`
+        """Return a policy with a memory, which tries several returns at every step."""
+        config = self.config
+        is_released = config.choice == "softmax"
+        return self.imitator.asking(
+            config.target_factors * (RELEASED_TRIES if is_released else 1),
+            choose=self._choose,
+            exact=len(config.target_factors) if is_released else None,
+        )
+
+    def update(self, batch: OfflineBatch) -> dict[str, Tensor]:
+        """Update critics, policy and their slow copies from windows; return metrics.
+
+        Raises:
+            ValueError: if the batch holds no windows.
+        """
+        if batch.windows is None:
+            raise ValueError(f"the batch must hold what {self.batch_sizes} asks for")
+        config = self.config
+        metrics = self._update_critic(batch.windows)
+        metrics |= self._update_policy(batch.windows)
+        if self.num_updates > config.slow_start and self.num_updates % config.slow_every == 0:
+            move_towards(self.slow_policy, self.policy, 1 - config.slow_decay)
+        move_towards(self.target_critic, self.critic, config.target_rate)
+        return metrics
+
+    def _update_critic(self, windows: WindowBatch) -> dict[str, Tensor]:
+        config = self.config
+        with torch.no_grad():
+            self.slow_policy.train(config.slow_dropout)
+            parts = self.imitator.inputs(windows)
+            last_action = self.slow_policy(*parts, last_only=True)[:, 0]
+            following = self._lowest_target(windows.observations[:, -1], last_action)
+            target = window_targets(
+                windows.rewards,
+                following,
+                windows.terminated,
+                config.discount,
+                discard_last=config.discard_last,
+            )
+        q = self._values(windows.observations, windows.actions)
+        loss = critic_error(q, target, windows.mask)
+        self.critic_optimizer.param_groups[0]["lr"] = config.critic_rate.at(self.num_updates)
+        self.critic_optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.critic.parameters(), config.imitation.gradient_clip)
+        self.critic_optimizer.step()
+        mean = (q.detach().mean(0) * windows.mask).sum() / windows.mask.sum()
+        return {"critic_loss": loss.detach(), "q": mean}
+
+    def _update_policy(self, windows: WindowBatch) -> dict[str, Tensor]:
+        config = self.config
+        self.policy.train()
+        actions, imitation, metrics = self.imitator.imitate(windows)
+        which = torch.randint(
+            NUM_CRITICS, (), generator=self.generator, device=self.generator.device
+        )
+        with frozen(self.critic):
+            q = self._values(windows.observations, actions)
+        value = normalized_value(q, windows.mask, which)
+        eta = coefficient(config.max_coefficient, self.num_updates, config.coefficient_updates)
+        norm = self.imitator.step(config.imitation_weight * imitation - eta * value)
+        return metrics | {"normalized_value": value.detach(), "gradient_norm": norm}
+
+    def _values(
+        self, observations: Float[Tensor, "window time obs"], actions: Tensor
+    ) -> Float[Tensor, "critic window time"]:
+        flat = evaluate_critics(self.critic, observations.flatten(0, 1), actions.flatten(0, 1))
+        return flat.unflatten(1, observations.shape[:2])  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def _lowest_target(
+        self, observations: Float[Tensor, "batch obs"], actions: Float[Tensor, "batch act"]
+    ) -> Float[Tensor, " batch"]:
+        return evaluate_critics(self.target_critic, observations, actions).amin(0)
+
+    @torch.no_grad()
+    def _choose(
+        self,
+        observations: Float[Tensor, "env obs"],
+        candidates: Float[Tensor, "env candidate act"],
+    ) -> Float[Tensor, "env act"]:
+        """Return one of several actions for each environment, by the lower target critic."""
+        number = candidates.shape[1]
+        repeated = observations.repeat_interleave(number, 0)
+        q = self._lowest_target(repeated, candidates.flatten(0, 1)).view(-1, number)
+        if self.config.choice == "argmax":
+            chosen = q.argmax(1)
+        else:
+            chosen = torch.multinomial(q.softmax(1), 1, generator=self.generator)[:, 0]
+        return candidates[torch.arange(len(candidates), device=chosen.device), chosen]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return parameters, optimisers, what was found in the dataset and number of updates."""
+        parts = state_of_parts(self._parts(), self.num_updates)
+        return parts | {"imitator": self.imitator.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        load_parts(self._parts(), state)
+        self.imitator.load_state_dict(state["imitator"])
+
+    def _parts(self) -> Parts:
+        return {
+            "slow_policy": self.slow_policy,
+            "critic": self.critic,
+            "target_critic": self.target_critic,
+            "critic_optimizer": self.critic_optimizer,
+        }
