@@ -131,7 +131,7 @@ def _load_pairs(path: str, options: LoadOptions) -> OfflineDataset:
     info = replace(
         dataset.info,
         name=options.name or dataset.info.name,
-        env=options.env,
+        env=options.env or dataset.info.env,
         goal_visible=bool(options.goal_visible),
     )
     replay = ReplayBuffer(

@@ -37,6 +37,7 @@ IQL = IQLConfig(
     batch_size=128,
     expectile=0.8,
     discount=0.95,
+    target_rate=0.03,
 )
 BC = BCConfig(policy=replace(POLICY, kind="fixed-variance"), learning_rate=3e-3, batch_size=128)
 SFT = replace(BC, data="segments", batch_size=16, preferred_after=10)
@@ -70,9 +71,9 @@ def quick(agent="p-iql", method=None, **changes):
     return config(agent, method or methods[agent], **changes)
 
 
-def score(agent, method, tmp_path, control="none", steps=2_000):
+def score(agent, method, tmp_path, control="none", steps=600):
     made = config(
-        agent, method, steps, control=control, eval_every=200, eval_episodes=20,
+        agent, method, steps, control=control, eval_every=100, eval_episodes=20,
         checkpoint_every=steps, score_evaluations=3,
     )  # fmt: skip
     result = fit(made, tmp_path / f"{agent}-{control}", data=make_data())
@@ -84,8 +85,8 @@ def test_a_learned_reward_finds_the_goal_and_the_controls_do_not(tmp_path):
     learned = score("p-iql", IQL, tmp_path)
     assert learned.score > 60
     assert learned.labels_given == 200
-    assert score("bc", BC, tmp_path, steps=600).score < 30
-    flipped = score("p-iql", IQL, tmp_path, "flipped-labels", steps=600)
+    assert score("bc", BC, tmp_path, steps=300).score < 30
+    flipped = score("p-iql", IQL, tmp_path, "flipped-labels", steps=300)
     assert flipped.score < -60
     assert flipped.control == "flipped-labels"
 
