@@ -3,10 +3,10 @@
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int, Real
 from torch import Tensor
 
-from pbrl.ring import check_field
+from pbrl.ring import check_dtype, check_field
 from pbrl.segments import SegmentIndex
 
 _COLUMNS = ("_id", "_env", "_start", "_length", "_terminated", "_complete", "_last_observation")
@@ -26,7 +26,14 @@ class EpisodeTable:
         open_ids: identifier of the episode in progress, `[env]`.
     """
 
-    def __init__(self, num_envs: int, observation_dim: int, *, device: torch.device) -> None:
+    def __init__(
+        self,
+        num_envs: int,
+        observation_dim: int,
+        *,
+        device: torch.device,
+        observation_dtype: torch.dtype = torch.float32,
+    ) -> None:
         size = max(_MIN_ENTRIES, 2 * num_envs)
         self._id = torch.zeros(size, dtype=torch.int64, device=device)
         self._env = torch.zeros_like(self._id)
@@ -34,7 +41,9 @@ class EpisodeTable:
         self._length = torch.zeros_like(self._id)
         self._terminated = torch.zeros(size, dtype=torch.bool, device=device)
         self._complete = torch.zeros_like(self._terminated)
-        self._last_observation = torch.zeros(size, observation_dim, device=device)
+        self._last_observation = torch.zeros(
+            size, observation_dim, dtype=observation_dtype, device=device
+        )
         self._num_entries = 0
         self._completed = torch.zeros_like(self._id)  # identifiers in the order of completion
         self._num_completed = 0
@@ -65,7 +74,7 @@ class EpisodeTable:
 
     def extend(
         self,
-        next_observations: Float[Tensor, "env obs"],
+        next_observations: Real[Tensor, "env obs"],
         terminated: Bool[Tensor, " env"],
         truncated: Bool[Tensor, " env"],
         next_row: int,
@@ -82,7 +91,7 @@ class EpisodeTable:
         self,
         lengths: Int[Tensor, " episode"],
         terminated: Bool[Tensor, " episode"],
-        last_observations: Float[Tensor, "episode obs"],
+        last_observations: Real[Tensor, "episode obs"],
     ) -> None:
         """Fill the empty table of one environment with complete episodes, one after the other.
 
@@ -96,6 +105,7 @@ class EpisodeTable:
         check_field(
             "last_observations", last_observations, (count, *self._last_observation.shape[1:])
         )
+        check_dtype("last_observations", last_observations, self._last_observation.dtype)
         while len(self._id) <= count:
             self._grow()
         self._num_entries = 0
@@ -226,7 +236,7 @@ class EpisodeTable:
 
     def at_end(
         self, ids: Int[Tensor, " batch"], row: Int[Tensor, " batch"]
-    ) -> tuple[Bool[Tensor, " batch"], Float[Tensor, "batch obs"], Bool[Tensor, " batch"]]:
+    ) -> tuple[Bool[Tensor, " batch"], Real[Tensor, "batch obs"], Bool[Tensor, " batch"]]:
         """Return, per step, whether it is the last one, the last observation, and termination."""
         entry, _ = self._find(ids)
         is_last = row == self._start[entry] + self._length[entry] - 1

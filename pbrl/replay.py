@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 
 from pbrl.episodes import EpisodeTable
@@ -29,10 +29,10 @@ class Batch:
             The end of the time limit is not a terminal state.
     """
 
-    observations: Float[Tensor, "batch obs"]
+    observations: Real[Tensor, "batch obs"]
     actions: Float[Tensor, "batch act"]
     rewards: Float[Tensor, " batch"]
-    next_observations: Float[Tensor, "batch obs"]
+    next_observations: Real[Tensor, "batch obs"]
     terminated: Float[Tensor, " batch"]
 
 
@@ -50,9 +50,11 @@ class ReplayBuffer:
         action_dim: size of an action.
         num_envs: how many environments write at once.
         device: where everything lives.
+        observation_dtype: float32, or uint8 for flat images, which then take a quarter of the
+            memory.
 
     Raises:
-        ValueError: if a size is not positive.
+        ValueError: if a size is not positive, or the type another one.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class ReplayBuffer:
         *,
         num_envs: int = 1,
         device: torch.device | str = "cpu",
+        observation_dtype: torch.dtype = torch.float32,
     ) -> None:
         sizes = {
             "capacity": capacity,
@@ -73,6 +76,10 @@ class ReplayBuffer:
         for name, value in sizes.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if observation_dtype not in (torch.float32, torch.uint8):
+            raise ValueError(
+                f"observation_dtype must be torch.float32 or torch.uint8, got {observation_dtype}"
+            )
         self.device = torch.device(device)
         self._ring = StepRing(
             -(-capacity // num_envs),
@@ -80,18 +87,21 @@ class ReplayBuffer:
             observation_dim=observation_dim,
             action_dim=action_dim,
             device=self.device,
+            observation_dtype=observation_dtype,
         )
-        self._episodes = EpisodeTable(num_envs, observation_dim, device=self.device)
+        self._episodes = EpisodeTable(
+            num_envs, observation_dim, device=self.device, observation_dtype=observation_dtype
+        )
         self._retained = RetainedSegments(self.device)
 
     @classmethod
     def from_episodes(  # noqa: PLR0913  one field of a dataset each
         cls,
         *,
-        observations: Float[Tensor, "step obs"],
+        observations: Real[Tensor, "step obs"],
         actions: Float[Tensor, "step act"],
         true_rewards: Float[Tensor, " step"],
-        last_observations: Float[Tensor, "episode obs"],
+        last_observations: Real[Tensor, "episode obs"],
         lengths: Int[Tensor, " episode"],
         terminated: Bool[Tensor, " episode"],
         rewards: Float[Tensor, " step"] | None = None,
@@ -104,7 +114,8 @@ class ReplayBuffer:
         truncated.
 
         Args:
-            observations: what the agent saw in each step, one episode after the other.
+            observations: what the agent saw in each step, one episode after the other; uint8 makes
+                a buffer of images.
             actions: what it did, in [-1, 1].
             true_rewards: the environment's own reward.
             last_observations: what each episode ended with, after its last action.
@@ -128,7 +139,14 @@ class ReplayBuffer:
             )
         if num_steps == 0:
             raise ValueError("there must be at least one step, got none")
-        buffer = cls(1, observations.shape[1], actions.shape[1], device=device)
+        is_image = observations.dtype == torch.uint8
+        buffer = cls(
+            1,
+            observations.shape[1],
+            actions.shape[1],
+            device=device,
+            observation_dtype=torch.uint8 if is_image else torch.float32,
+        )
         lengths = lengths.to(buffer.device, torch.int64)
         buffer._episodes.fill(lengths, terminated, last_observations)
         ids = torch.arange(len(lengths), dtype=torch.int32, device=buffer.device)
@@ -159,11 +177,11 @@ class ReplayBuffer:
 
     def add(  # noqa: PLR0913  one field of a transition each
         self,
-        observations: Float[Tensor, "env obs"],
+        observations: Real[Tensor, "env obs"],
         actions: Float[Tensor, "env act"],
         rewards: Float[Tensor, " env"],
         true_rewards: Float[Tensor, " env"],
-        next_observations: Float[Tensor, "env obs"],
+        next_observations: Real[Tensor, "env obs"],
         terminated: Bool[Tensor, " env"],
         truncated: Bool[Tensor, " env"],
     ) -> None:
@@ -358,7 +376,7 @@ class ReplayBuffer:
                     )
                 ring.rewards[chunk] = rewards
 
-    def all_observations(self) -> Float[Tensor, "step obs"]:
+    def all_observations(self) -> Real[Tensor, "step obs"]:
         """Return a view of every observation in the buffer, in storage order."""
         return self._ring.observations[: self.num_steps]
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 
 from pbrl.segments import Segments
@@ -22,6 +22,16 @@ def check_field(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} must be finite, but hold NaN or infinity")
 
 
+def check_dtype(name: str, value: Tensor, expected: torch.dtype) -> None:
+    """Refuse to mix images of uint8 with other numbers.
+
+    Raises:
+        ValueError: if one is uint8 and the other is not.
+    """
+    if (value.dtype == torch.uint8) != (expected == torch.uint8):
+        raise ValueError(f"{name} must be {expected}, as the replay is, got {value.dtype}")
+
+
 _FIELDS = ("observations", "actions", "rewards", "true_rewards", "episode")
 
 
@@ -32,7 +42,7 @@ class StepRing:
     `r` and environment `e` lies at place `(r % num_rows) * num_envs + e` of every field.
 
     Attributes:
-        observations: `[place, obs]`.
+        observations: `[place, obs]`, float32, or uint8 for flat images.
         actions: `[place, act]`.
         rewards: reward to learn from, `[place]`.
         true_rewards: reward of the environment, `[place]`.
@@ -48,11 +58,14 @@ class StepRing:
         observation_dim: int,
         action_dim: int,
         device: torch.device,
+        observation_dtype: torch.dtype = torch.float32,
     ) -> None:
         self.num_rows = num_rows
         self.num_envs = num_envs
         size = num_rows * num_envs
-        self.observations = torch.zeros(size, observation_dim, device=device)
+        self.observations = torch.zeros(
+            size, observation_dim, dtype=observation_dtype, device=device
+        )
         self.actions = torch.zeros(size, action_dim, device=device)
         self.rewards = torch.zeros(size, device=device)
         self.true_rewards = torch.zeros(size, device=device)
@@ -80,19 +93,21 @@ class StepRing:
         return max(0, self.rows_written - self.num_rows)
 
     def check_row(self, row: dict[str, Tensor]) -> None:
-        """Refuse tensors of a wrong shape before they broadcast over the environments.
+        """Refuse tensors of a wrong shape, and numbers that an image cannot hold.
 
         Raises:
-            ValueError: naming the tensor, its shape and the expected one.
+            ValueError: naming the tensor, what came and what was expected.
         """
         for name, value in row.items():
             if value.shape != self._row_shapes[name]:
                 expected = self._row_shapes[name]
                 raise ValueError(f"{name} must have shape {expected}, got {tuple(value.shape)}")
+        for name in ("observations", "next_observations"):
+            check_dtype(name, row[name], self.observations.dtype)
 
     def append(
         self,
-        observations: Float[Tensor, "env obs"],
+        observations: Real[Tensor, "env obs"],
         actions: Float[Tensor, "env act"],
         rewards: Float[Tensor, " env"],
         true_rewards: Float[Tensor, " env"],
@@ -121,6 +136,7 @@ class StepRing:
         num_rows = len(fields["observations"])
         for name in _FIELDS:
             check_field(name, fields[name], (num_rows, *getattr(self, name).shape[1:]))
+        check_dtype("observations", fields["observations"], self.observations.dtype)
         for name in _FIELDS:
             old = getattr(self, name)
             new = fields[name].to(old.device, old.dtype, copy=copy).contiguous()
@@ -186,6 +202,7 @@ class StepRing:
                     f"the stored replay has {name} of shape {tuple(state[name].shape)}, "
                     f"this one {expected}"
                 )
+        check_dtype("observations", state["observations"], self.observations.dtype)
         self.rows_written = int(state["rows_written"])
         for name in _FIELDS:
             getattr(self, name)[:num_steps] = state[name]

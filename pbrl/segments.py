@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 
 
@@ -68,13 +68,14 @@ class Segments:
 
     Attributes:
         observations: `[*shape, time, obs]`; a query of two segments is `[query, 2, time, obs]`.
+            Flat images are uint8.
         actions: `[*shape, time, act]`, in [-1, 1].
         mask: true where the step belongs to the segment.
         true_rewards: reward of the environment, for simulated teachers and evaluation. No learner
             reads it.
     """
 
-    observations: Float[Tensor, "*shape time obs"]
+    observations: Real[Tensor, "*shape time obs"]
     actions: Float[Tensor, "*shape time act"]
     mask: Bool[Tensor, "*shape time"]
     true_rewards: Float[Tensor, "*shape time"]

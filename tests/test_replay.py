@@ -482,3 +482,72 @@ def test_views_of_every_step_in_storage_order():
     assert replay.all_episodes().tolist() == [0, 1, 1]
     replay.all_rewards().copy_(replay.all_true_rewards())
     assert sorted(replay.sample(50, torch.Generator()).rewards.unique().tolist()) == [1, 2, 3]
+
+
+def image_buffer() -> tuple[ReplayBuffer, torch.Tensor]:
+    """Two episodes of three and two steps, whose flat images are made of their step's number."""
+    images = torch.arange(5, dtype=torch.uint8)[:, None].repeat(1, 12) * 10
+    buffer = ReplayBuffer.from_episodes(
+        observations=images,
+        actions=torch.zeros(5, 1),
+        true_rewards=torch.zeros(5),
+        last_observations=torch.tensor([[250] * 12, [251] * 12], dtype=torch.uint8),
+        lengths=torch.tensor([3, 2]),
+        terminated=torch.tensor([False, True]),
+    )
+    return buffer, images
+
+
+def test_images_stay_bytes_and_are_stored_once():
+    buffer, images = image_buffer()
+    batch = buffer.sample(200, torch.Generator().manual_seed(0))
+    assert batch.observations.dtype == batch.next_observations.dtype == torch.uint8
+    following = {0: 10, 10: 20, 20: 250, 30: 40, 40: 251}
+    seen = zip(
+        batch.observations[:, 0].tolist(), batch.next_observations[:, 0].tolist(), strict=True
+    )
+    assert set(seen) == set(following.items())
+    index = SegmentIndex(torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([2, 1]))
+    segments = buffer.gather(index)
+    assert segments.observations.dtype == torch.uint8
+    assert segments.observations[:, :, 0].tolist() == [[10, 20], [30, 0]]
+    assert buffer.state_dict()["ring"]["observations"].nbytes == images.nbytes == 60
+
+
+def test_images_written_step_by_step_are_kept_when_the_ring_wraps():
+    buffer = ReplayBuffer(2, 4, 1, observation_dtype=torch.uint8)
+    never, ends = torch.tensor([False]), torch.tensor([True])
+    for step in range(4):
+        image = torch.full((1, 4), 100 + step, dtype=torch.uint8)
+        buffer.add(
+            image, torch.zeros(1, 1), torch.zeros(1), torch.zeros(1), image + 1, never,
+            ends if step % 2 else never,
+        )  # fmt: skip
+        if step == 1:
+            first = SegmentIndex(torch.tensor([0]), torch.tensor([0]), torch.tensor([2]))
+            buffer.retain(first)
+    assert buffer.gather(first).observations[0, :, 0].tolist() == [100, 101]
+    assert buffer.gather(first).observations.dtype == torch.uint8
+
+
+def test_numbers_that_an_image_cannot_hold_are_refused():
+    buffer, _ = image_buffer()
+    one, never = torch.zeros(1), torch.tensor([False])
+    with pytest.raises(ValueError, match=r"observations must be torch.uint8.*got torch.float32"):
+        buffer.add(
+            torch.zeros(1, 12), torch.zeros(1, 1), one, one, torch.zeros(1, 12), never, never
+        )
+    with pytest.raises(ValueError, match=r"last_observations must be torch.uint8"):
+        ReplayBuffer.from_episodes(
+            observations=torch.zeros(2, 3, dtype=torch.uint8),
+            actions=torch.zeros(2, 1),
+            true_rewards=torch.zeros(2),
+            last_observations=torch.zeros(1, 3),
+            lengths=torch.tensor([2]),
+            terminated=torch.tensor([False]),
+        )
+    of_numbers = ReplayBuffer(5, 12, 1)
+    with pytest.raises(ValueError, match=r"observations must be torch.float32.*got torch.uint8"):
+        of_numbers.load_state_dict(buffer.state_dict())
+    with pytest.raises(ValueError, match="observation_dtype must be"):
+        ReplayBuffer(5, 12, 1, observation_dtype=torch.float16)
