@@ -1,12 +1,13 @@
 import pytest
 
+from pbrl.agents.cpl_variants import VARIANTS
 from pbrl.agents.iql import IQLConfig
 from pbrl.offline.dataset import DatasetInfo
 from pbrl.training.files import plain
 from pbrl.training.fit_config import decode_fit_config, method_config_class
 from pbrl.training.offline_presets import PRESETS, Facts, benchmark_of, make_fit_config
 
-AGENTS = ("bc", "%bc", "sft", "iql", "p-iql", "p-iql-joint", "cpl", "ipl")
+AGENTS = ("bc", "%bc", "sft", "iql", "p-iql", "p-iql-joint", *VARIANTS, "ipl")
 
 
 def facts(name="hopper-medium-replay-v2", family="d4rl", env="gym/Hopper-v5", **changes):
@@ -93,6 +94,13 @@ def test_preference_transformer_and_uni_rlhf():
     assert (odd.method.expectile, odd.method.inverse_temperature) == (0.5, 6.0)
     true = make_fit_config("data", "iql", facts(), preset="pt")
     assert true.reward.source == "true"
+
+
+def test_variants_of_cpl_keep_its_schedule():
+    kl = make_fit_config("data", "cpl-kl", METAWORLD, preset="paper")
+    assert (kl.steps, kl.method.pretraining_updates) == (500_000, 200_000)
+    assert (kl.method.score.scale, kl.method.loss.bias) == (0.2, 0.75)
+    assert make_fit_config("data", "dpo", facts()).method.policy.hidden_sizes == (256, 256)
 
 
 def test_alpha_of_the_small_cpl_fits_the_length_of_the_segments():

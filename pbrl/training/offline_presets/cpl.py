@@ -1,4 +1,7 @@
-"""Numbers of CPL on Meta-World states (Hejna et al. 2024, tables 5 to 7)."""
+"""Numbers of CPL on Meta-World states (Hejna et al. 2024, tables 5 to 7).
+
+What `pbrl.agents.cpl_variants` makes of other papers' losses keeps CPL's network and schedule.
+"""
 
 from pbrl.agents.bc import BCConfig
 from pbrl.agents.cpl import CPLConfig
