@@ -73,8 +73,8 @@ class ValueConfig:
     hidden_sizes: tuple[int, ...] = (256, 256)
     learning_rate: float = 1e-3
     batch_size: int = 512
-    updates: int = 4_000
-    rounds: int = 8
+    updates: int = 2_000
+    rounds: int = 5
     held_out: float = 0.1
 
     def __post_init__(self) -> None:

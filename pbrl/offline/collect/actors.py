@@ -16,7 +16,7 @@ from pbrl.offline.collect.sources import Source
 Generators = Sequence[np.random.Generator]
 Sampler = Callable[[Tensor, Tensor], Tensor]
 """Maps observations `[env, obs]` and standard normal noise `[env, act]` to actions in [-1, 1]."""
-GOAL = slice(-3, None)
+OBJECT_X, GOAL = 4, slice(-3, None)  # in Meta-World's observation
 
 
 @runtime_checkable
@@ -56,12 +56,13 @@ class ScriptedExpert:
 
     Args:
         env: environments of a Meta-World task from `pbrl.envs.make`, official back end.
+        offset: see `Source`.
 
     Raises:
         ValueError: if the environment is no Meta-World task.
     """
 
-    def __init__(self, env: SerialVectorEnv) -> None:
+    def __init__(self, env: SerialVectorEnv, offset: float = 0.0) -> None:
         source, _, task = env.record.id.partition("/")
         if source != "metaworld":
             raise ValueError(f"only Meta-World has scripted experts, got {env.record.id}")
@@ -71,6 +72,7 @@ class ScriptedExpert:
         experts: Mapping[str, Any] = ENV_POLICY_MAP
         self._policy = experts[task.removesuffix(SUFFIX)]()
         self._lanes = env.lanes
+        self._offset = offset
 
     def __call__(
         self, observations: Float32[np.ndarray, "env obs"], rngs: Generators
@@ -89,6 +91,7 @@ class ScriptedExpert:
         """Return the observation in Meta-World's layout, goal shown; experts write into it."""
         full = observation.astype(np.float64)
         full = with_previous_hand(full) if self._is_cpl else full
+        full[OBJECT_X] += self._offset
         full[GOAL] = lane.env._get_pos_goal()  # type: ignore[attr-defined]
         return full
 

@@ -21,6 +21,8 @@ class Source:
         noise: standard deviation of Gaussian noise added to the action, 0 or above. CPL: 0.3.
         scale: factor on the action before the noise, in [0, 1]; below 1 the policy is slower.
         random: probability of acting uniformly in a step instead, in [0, 1].
+        offset: how far beside its true place, along the x axis and in metres, the scripted expert
+            takes the object to be: a demonstrator who misjudges it, always in the same way.
         stochastic: take samples of the policy instead of its mode.
     """
 
@@ -29,6 +31,7 @@ class Source:
     noise: float = 0.0
     scale: float = 1.0
     random: float = 0.0
+    offset: float = 0.0
     stochastic: bool = False
 
     def __post_init__(self) -> None:
@@ -38,9 +41,12 @@ class Source:
             ("noise", "0 or above", 0 <= self.noise < float("inf")),
             ("scale", "in [0, 1]", 0 <= self.scale <= 1),
             ("random", "in [0, 1]", 0 <= self.random <= 1),
+            ("offset", "finite", abs(self.offset) < float("inf")),
         ):
             if not holds:
                 raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+        if self.offset and self.policy != SCRIPTED:
+            raise ValueError(f"only the scripted expert has an offset, got {self.policy!r}")
         changes = (self.noise, self.scale, self.random, self.stochastic)
         if self.is_replay and changes != (0.0, 1.0, 0.0, False):
             raise ValueError(f"{self.policy} is recorded: nothing but its share can be set")

@@ -72,6 +72,13 @@ def test_the_scripted_expert_sees_the_goal_under_every_protocol(env_id):
     assert solved.all()
 
 
+def test_an_expert_who_misjudges_the_object_moves_to_its_side():
+    env = envs.make("metaworld/drawer-open-v3-cpl", 1, seed=1)
+    observations, _ = env.reset()
+    right, left = (ScriptedExpert(env, offset)(observations, []) for offset in (0.02, -0.02))
+    np.testing.assert_allclose(right[0] - left[0], [4 * 0.04, 0, 0, 0], atol=1e-6)  # gain 4
+
+
 def test_other_environments_have_no_scripted_expert():
     env = envs.make("gym/Pendulum-v1", backend="official")
     with pytest.raises(ValueError, match="only Meta-World has scripted experts, got gym/Pendulum"):
