@@ -14,6 +14,7 @@ from pbrl.lookup import suggest
 VERBS = {
     "train": "learn online, from preferences or from true reward",
     "collect": "make a dataset from policies",
+    "dataset": "describe a dataset, and judge policies by it",
     "fit": "learn offline, from a dataset and labels",
     "evaluate": "roll out the policy of a run",
     "plot": "draw learning curves of runs or records",

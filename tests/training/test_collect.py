@@ -114,7 +114,7 @@ def test_a_policy_of_another_environment_is_refused_before_anything_is_written(
     run = tmp_path / "run"
     train(replace(tiny_config, steps=60, preferences=None, agent="sac"), run)
     config = replace(PENDULUM, sources=(Source(policy=str(run)),))
-    with pytest.raises(ValueError, match="maps 2 observed numbers to 1 actions, but gym/Pendulum"):
+    with pytest.raises(ValueError, match="maps 2 observed numbers to 1 actions, but 3 and 1"):
         collect(config, root, "p-v0")
     with pytest.raises(FileNotFoundError, match="no-such-run is not the folder of a run"):
         collect(replace(PENDULUM, sources=(Source(policy="no-such-run"),)), root, "p-v0")

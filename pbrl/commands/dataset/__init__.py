@@ -1,0 +1,5 @@
+"""`pbrl dataset`: datasets described."""
+
+from pbrl.commands.dataset.words import main
+
+__all__ = ["main"]
