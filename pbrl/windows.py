@@ -25,6 +25,7 @@ class WindowSizes:
             take those for episodes, whatever really began and ended in them; a last shorter piece
             is left out. This is what the released code of DTR does (Tu et al. 2025). None keeps to
             the episodes.
+        num_timesteps: places in an episode that the learner knows; longer episodes are refused.
     """
 
     number: int
@@ -33,6 +34,7 @@ class WindowSizes:
     anchor: Literal["first", "last"] = "first"
     draw: Literal["steps", "episodes"] = "steps"
     episode_steps: int | None = None
+    num_timesteps: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("number", "steps"):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -49,25 +50,33 @@ class LooksAtDataset(Protocol):
         ...
 
 
-class ViewedPolicy:
-    """An episode policy whose observations are changed first.
+class AgentPolicy:
+    """The deterministic policy of an agent that acts by history.
+
+    When an episode begins in all environments at once, it acts from then on as the agent then is.
 
     Args:
-        policy: who acts.
-        view: what is done to observations.
+        agent: who acts.
+        view: what is done to observations; None leaves them.
     """
 
-    def __init__(self, policy: EpisodePolicy, view: View) -> None:
-        self._policy = policy
+    def __init__(self, agent: ActsByHistory, view: View | None = None) -> None:
+        self._agent = agent
         self._view = view
+        self._actor: EpisodePolicy | None = None
 
     def __call__(self, observations: Float[Tensor, "env obs"]) -> Float[Tensor, "env act"]:
         """Return actions in [-1, 1]."""
-        return self._policy(self._view(observations))
+        if self._actor is None:
+            self.begin(torch.ones(len(observations), dtype=torch.bool))
+        assert self._actor is not None  # `begin` made one
+        return self._actor(observations if self._view is None else self._view(observations))
 
     def begin(self, is_first: Bool[Tensor, " env"]) -> None:
         """Forget the episodes of the environments in which one begins."""
-        self._policy.begin(is_first)
+        if self._actor is None or bool(is_first.all()):
+            self._actor = self._agent.actor(deterministic=True)
+        self._actor.begin(is_first)
 
 
 def policy_of(agent: Any, view: View | None = None) -> Callable[[Tensor], Tensor]:
@@ -78,8 +87,7 @@ def policy_of(agent: Any, view: View | None = None) -> Callable[[Tensor], Tensor
         view: what is done to observations before the agent sees them.
     """
     if isinstance(agent, ActsByHistory):
-        policy = agent.actor(deterministic=True)
-        return policy if view is None else ViewedPolicy(policy, view)
+        return AgentPolicy(agent, view)
 
     def act(observations: Tensor) -> Tensor:
         seen = observations if view is None else view(observations)

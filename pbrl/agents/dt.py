@@ -85,6 +85,7 @@ class DTConfig:
             number=self.batch_size,
             steps=self.policy.context,
             episode_steps=self.episode_steps,
+            num_timesteps=self.policy.num_timesteps,
         )
         return OfflineBatchSizes(windows=windows)
 
@@ -145,12 +146,10 @@ class DecisionTransformer:
         """Find the best return, which is asked for when acting.
 
         Raises:
-            ValueError: if all rewards are the same, or an episode is longer than the table of
-                places.
+            ValueError: if all rewards are the same.
         """
         lengths = replay.episode_lengths(replay.completed_episodes())
         self.episode_length = int(lengths.max())
-        self.config.policy.check_episodes(self.episode_length)
         rewards, episode = replay.all_rewards(), replay.all_episodes().long()
         if not bool((rewards != rewards[0]).any()):
             raise ValueError(

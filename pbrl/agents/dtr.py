@@ -18,7 +18,7 @@ from pbrl.agents.dtr_losses import (
     normalized_value,
     window_targets,
 )
-from pbrl.agents.iql import evaluate_critics
+from pbrl.agents.iql_networks import evaluate_critics
 from pbrl.agents.learning_rates import RateSchedule
 from pbrl.agents.return_actor import ReturnActor
 from pbrl.agents.sequence_policy import SequencePolicy

@@ -41,18 +41,6 @@ class SequencePolicyConfig:
                 f"places (num_timesteps), got {self.context}"
             )
 
-    def check_episodes(self, longest: int) -> None:
-        """Refuse episodes that are longer than the table of places.
-
-        Raises:
-            ValueError: naming both numbers.
-        """
-        if longest > self.num_timesteps:
-            raise ValueError(
-                f"the dataset has episodes of {longest} steps, and num_timesteps is "
-                f"{self.num_timesteps}: raise it to {longest}"
-            )
-
 
 class SequencePolicy(nn.Module):
     """Maps the history of conditions, states and actions to the next action, in [-1, 1].

@@ -22,7 +22,8 @@ class WindowSampler:
         sizes: which windows.
 
     Raises:
-        ValueError: if no episode, or no piece, is as long as a window.
+        ValueError: if no episode, or no piece, is as long as a window, or one has more steps than
+            the learner knows places.
     """
 
     def __init__(self, replay: ReplayBuffer, sizes: WindowSizes) -> None:
@@ -36,6 +37,11 @@ class WindowSampler:
             raise ValueError(
                 f"windows of {sizes.steps} steps are longer than every episode: the longest has "
                 f"{longest}; choose a shorter context"
+            )
+        if sizes.num_timesteps is not None and longest > sizes.num_timesteps:
+            raise ValueError(
+                f"the dataset has episodes of {longest} steps, and num_timesteps is "
+                f"{sizes.num_timesteps}: raise it to {longest}"
             )
         self._to_go: tuple[int, Tensor] | None = None
 

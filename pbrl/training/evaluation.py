@@ -10,10 +10,15 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from pbrl.agents.acting import EpisodePolicy
+
 MAX_EPISODE_STEPS = 100_000
 
 Policy = Callable[[Tensor], Tensor]
-"""Maps observations `[env, obs]` to actions `[env, act]` in [-1, 1]."""
+"""Maps observations `[env, obs]` to actions `[env, act]` in [-1, 1].
+
+One that is an `EpisodePolicy` is told where an episode begins.
+"""
 
 
 @dataclass(frozen=True)
@@ -77,11 +82,25 @@ def evaluate(
     if env.metadata.get("autoreset_mode") != AutoresetMode.SAME_STEP:
         raise ValueError("the environment must reset in the step that ends an episode (SAME_STEP)")
     observations, _ = env.reset(seed=seed)
+    begin_episodes(act, np.ones(env.num_envs, np.bool_))
     tally = _Tally(env.num_envs, num_episodes)
     while not tally.is_complete:
         observations, rewards, terminated, truncated, infos = env.step(_actions(act, observations))
-        tally.add(_array(rewards), _array(terminated) | _array(truncated), infos.get("success"))
+        ended = _array(terminated) | _array(truncated)
+        begin_episodes(act, ended)
+        tally.add(_array(rewards), ended, infos.get("success"))
     return tally.result()
+
+
+def begin_episodes(act: Policy, is_first: Bool[np.ndarray, " env"]) -> None:
+    """Tell a policy that remembers in which environments an episode begins; others need not know.
+
+    Args:
+        act: the policy.
+        is_first: whether the next observation is the first of an episode.
+    """
+    if is_first.any() and isinstance(act, EpisodePolicy):
+        act.begin(torch.from_numpy(is_first))
 
 
 def random_policy(action_dim: int, generator: torch.Generator) -> Policy:

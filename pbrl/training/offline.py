@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from pbrl.agents.acting import LooksAtDataset, policy_of
 from pbrl.agents.protocol import OfflineAgent
 from pbrl.randomness import Generators
+from pbrl.training.evaluation import Policy
 from pbrl.training.offline_batches import OfflineSampler
 from pbrl.training.reward_stage import RewardStage
 from pbrl.training.standardizer import Standardizer
@@ -80,15 +80,16 @@ class OfflineLoop:
         if self.stage is not None and not self.stage.is_complete:
             self.stage.advance()
             return
+        if self.step == 0 and isinstance(self.agent, LooksAtDataset):
+            self.agent.prepare(self.sampler.dataset.replay)
         batch = self.sampler.draw(self.agent.batch_sizes)
         self._metrics = self.agent.update(batch)
         self.step += 1
 
-    @torch.no_grad()
-    def act(self, observations: Float[Tensor, "batch obs"]) -> Float[Tensor, "batch act"]:
-        """Return the deterministic actions of the policy as it is."""
-        view = self.standardizer
-        return self.agent.act(view(observations) if view else observations, deterministic=True)
+    @property
+    def act(self) -> Policy:
+        """What acts, deterministically, as the agent then is."""
+        return policy_of(self.agent, self.standardizer)
 
     def metrics(self) -> dict[str, float]:
         """Return what a row of the log says; this waits for the device."""

@@ -9,10 +9,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pbrl.offline.dataset import OfflineDataset
+from pbrl.offline.windows import WindowSampler
 from pbrl.pairs import ListBatch, OfflineBatch, OfflineBatchSizes, PairBatch, PreferenceData
 from pbrl.randomness import Generators
 from pbrl.replay import Batch
 from pbrl.segments import SegmentIndex, Segments
+from pbrl.windows import WindowBatch, WindowSizes
 
 View = Callable[[Tensor], Tensor]
 """What is done to observations before an agent sees them."""
@@ -35,7 +37,7 @@ class OfflineSampler:
     Args:
         dataset: the episodes.
         preferences: the labels; None where there are none.
-        generators: with the purposes "transitions", "pairs" and "windows".
+        generators: with the purposes "transitions", "pairs" and "windows"; the last cuts segments.
         episodes: transitions are drawn from these alone; None takes all.
         view: what is done to observations.
     """
@@ -54,13 +56,17 @@ class OfflineSampler:
         self._generators = generators
         self._episodes = episodes
         self._view = view
+        self._window_samplers: dict[WindowSizes, WindowSampler] = {}
 
     def check(self, sizes: OfflineBatchSizes) -> None:
         """Refuse to draw what there is not.
 
         Raises:
-            ValueError: if labels are asked for and missing, of another kind or shorter.
+            ValueError: if labels are asked for and missing, of another kind or shorter, or windows
+                that no episode has.
         """
+        if sizes.windows is not None:
+            self._sampler_of(sizes.windows)
         if sizes.pairs + sizes.lists == 0:
             return
         if self.preferences is None:
@@ -84,6 +90,7 @@ class OfflineSampler:
             pairs=self._pairs(sizes) if sizes.pairs else None,
             transitions=self._transitions(sizes.transitions) if sizes.transitions else None,
             lists=self._lists(sizes) if sizes.lists else None,
+            windows=self._windows(sizes.windows) if sizes.windows else None,
         )
 
     def _pairs(self, sizes: OfflineBatchSizes) -> PairBatch:
@@ -91,9 +98,11 @@ class OfflineSampler:
             self.check(sizes)
         assert self.preferences is not None  # checked
         drawn = self.preferences.draw(sizes.pairs, self._generators["pairs"])
-        segments = self._windows(drawn.index, sizes.segment_steps)
+        index, segments = self._segments(drawn.index, sizes.segment_steps)
         device = self.dataset.replay.device
-        return PairBatch(segments, drawn.labels.to(device), drawn.weights.to(device))
+        return PairBatch(
+            segments, drawn.labels.to(device), drawn.weights.to(device), index.start.to(device)
+        )
 
     def _lists(self, sizes: OfflineBatchSizes) -> ListBatch:
         if not isinstance(self.preferences, GradedSegments):
@@ -102,12 +111,25 @@ class OfflineSampler:
         index, grades = self.preferences.draw_lists(
             sizes.lists, sizes.items, self._generators["pairs"]
         )
-        segments = self._windows(index, sizes.segment_steps)
+        _, segments = self._segments(index, sizes.segment_steps)
         return ListBatch(segments, grades.to(self.dataset.replay.device))
 
-    def _windows(self, index: SegmentIndex, steps: int | None) -> Segments:
-        segments = self.dataset.replay.gather(cut(index, steps, self._generators["windows"]))
-        return seen(segments, self._view)
+    def _segments(self, index: SegmentIndex, steps: int | None) -> tuple[SegmentIndex, Segments]:
+        """Return where the segments lie that were cut from the given ones, and what they hold."""
+        index = cut(index, steps, self._generators["windows"])
+        return index, seen(self.dataset.replay.gather(index), self._view)
+
+    def _windows(self, sizes: WindowSizes) -> WindowBatch:
+        windows = self._sampler_of(sizes).draw(self._generators["transitions"])
+        if self._view is None:
+            return windows
+        observations = self._view(windows.observations) * windows.mask[..., None]
+        return replace(windows, observations=observations)
+
+    def _sampler_of(self, sizes: WindowSizes) -> WindowSampler:
+        if sizes not in self._window_samplers:
+            self._window_samplers[sizes] = WindowSampler(self.dataset.replay, sizes)
+        return self._window_samplers[sizes]
 
     def _transitions(self, number: int) -> Batch:
         batch = self.dataset.replay.sample(

@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv
 from jaxtyping import UInt8
 
 from pbrl.envs import RenderingUnavailable
-from pbrl.training.evaluation import MAX_EPISODE_STEPS, Policy
+from pbrl.training.evaluation import MAX_EPISODE_STEPS, Policy, begin_episodes
 
 Frame = UInt8[np.ndarray, "height width 3"]
 
@@ -82,6 +82,7 @@ def _play(
 ) -> Iterator[Frame]:
     """Yield frames; the frame of an episode's last state is lost to the reset in that step."""
     observations, _ = env.reset(seed=seed)
+    begin_episodes(act, np.ones(env.num_envs, np.bool_))
     for _ in range(num_episodes):
         for step in range(MAX_EPISODE_STEPS):
             if step % frame_skip == 0:
@@ -92,6 +93,7 @@ def _play(
             observations, _, terminated, truncated, _ = env.step(
                 actions.cpu().numpy() if is_numpy else actions
             )
+            begin_episodes(act, np.asarray(terminated | truncated))
             if bool(terminated[0] | truncated[0]):
                 break
 

@@ -223,10 +223,10 @@ def test_the_best_return_and_the_longest_episode_are_found():
 
 def test_data_that_cannot_be_learned_from_are_refused():
     agent = make(SMALL)
+    with pytest.raises(ValueError, match="episodes of 21 steps, and num_timesteps is 20"):
+        WindowSampler(dataset(torch.zeros(32), lengths=(21, 5, 6)), agent.batch_sizes.windows)
     with pytest.raises(ValueError, match="rewards of all 36 steps are 0"):
         agent.prepare(dataset(torch.zeros(36)))
-    with pytest.raises(ValueError, match="episodes of 21 steps, and num_timesteps is 20"):
-        agent.prepare(dataset(torch.randn(32), lengths=(21, 5, 6)))
     with pytest.raises(ValueError, match="the batch must hold"):
         agent.update(OfflineBatch())
     with pytest.raises(ValueError, match="the batch must hold"):

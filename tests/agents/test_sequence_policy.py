@@ -87,9 +87,3 @@ def test_impossible_contexts_are_refused(options, match):
         make(**options)
     with pytest.raises(ValueError, match="must be causal"):
         SequencePolicyConfig(transformer=TransformerConfig(kind="bidirectional"))
-
-
-def test_episodes_longer_than_the_table_are_refused():
-    make().config.check_episodes(30)
-    with pytest.raises(ValueError, match="episodes of 31 steps, and num_timesteps is 30"):
-        make().config.check_episodes(31)

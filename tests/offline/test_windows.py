@@ -104,6 +104,7 @@ def test_a_piece_that_ends_with_an_episode_ends_as_that_did():
         ({"steps": 6}, "windows of 6 steps are longer than every episode: the longest has 5"),
         ({"episode_steps": 11}, "10 steps do not make a piece of 11"),
         ({"episode_steps": 2}, "at least the 3 steps of a window"),
+        ({"num_timesteps": 4}, "episodes of 5 steps, and num_timesteps is 4: raise it to 5"),
         ({"number": 0}, "number of windows must be at least 1"),
     ],
 )

@@ -119,3 +119,28 @@ def test_rewards_that_are_no_numbers_are_refused():
     env.envs[0].step = lambda action: (np.zeros(1, np.float32), float("nan"), True, False, {})
     with pytest.raises(ValueError, match="not finite"):
         evaluate(still, env, num_episodes=1, seed=0)
+
+
+class Remembering:
+    """Notes after how many steps each environment's episode began anew."""
+
+    def __init__(self, num_envs):
+        self.steps = np.full(num_envs, -1)
+        self.lengths = []
+
+    def begin(self, is_first):
+        for env in np.flatnonzero(is_first.numpy()):
+            if self.steps[env] >= 0:
+                self.lengths.append(int(self.steps[env]))
+            self.steps[env] = 0
+
+    def __call__(self, observations):
+        self.steps += 1
+        return torch.zeros(len(observations), 2)
+
+
+def test_a_policy_that_remembers_is_told_where_episodes_begin():
+    policy = Remembering(2)
+    evaluate(policy, ladders([2, 1], [5]), num_episodes=4, seed=0)
+    # 2, 1, 2, 1, ... beside 5, until the second environment has played two episodes.
+    assert policy.lengths == [2, 1, 2, 5, 1, 2, 1, 5]

@@ -8,6 +8,7 @@ from pbrl.randomness import Generators
 from pbrl.segments import SegmentIndex
 from pbrl.training.offline import PURPOSES
 from pbrl.training.offline_batches import OfflineSampler, best_episodes, cut
+from pbrl.windows import WindowSizes
 from tests.training.point_mass import STEPS, make_data, make_dataset
 
 
@@ -127,3 +128,35 @@ def test_what_is_missing_is_refused_before_anything_is_drawn():
     with pytest.raises(ValueError, match="windows of 16 steps, and the longest .* has 15"):
         sampler().check(OfflineBatchSizes(pairs=1, segment_steps=16))
     sampler().check(OfflineBatchSizes(pairs=1, segment_steps=15))
+
+
+def test_pairs_say_where_their_segments_begin():
+    data = make_data(num_pairs=20)
+    batch = sampler(data).draw(OfflineBatchSizes(pairs=30, segment_steps=6)).pairs
+    time = torch.arange(6)
+    known = {}
+    for episode in range(200):
+        index = SegmentIndex(*(torch.tensor([n]) for n in (episode, 0, STEPS)))
+        for step, seen in enumerate(data.dataset.replay.gather(index).observations[0].tolist()):
+            known[tuple(seen)] = step
+    steps = [
+        [[known[tuple(o)] for o in s] for s in q] for q in batch.segments.observations.tolist()
+    ]
+    assert torch.equal(torch.tensor(steps), batch.starts[..., None] + time)
+
+
+def test_windows_are_seen_as_the_agent_sees_and_padding_stays_zero():
+    sizes = OfflineBatchSizes(windows=WindowSizes(number=400, steps=8))
+    plain = sampler().draw(sizes).windows
+    seen = sampler(view=lambda observations: observations + 7).draw(sizes).windows
+    assert plain.observations.shape == (400, 8, 2)
+    assert not bool(plain.mask.all())
+    assert torch.equal(plain.rows, seen.rows)
+    torch.testing.assert_close(seen.observations[seen.mask], plain.observations[plain.mask] + 7)
+    assert bool((seen.observations[~seen.mask] == 0).all())
+
+
+def test_windows_that_no_episode_has_are_refused_before_learning():
+    sizes = OfflineBatchSizes(windows=WindowSizes(number=1, steps=STEPS + 1))
+    with pytest.raises(ValueError, match="longer than every episode"):
+        sampler().check(sizes)
