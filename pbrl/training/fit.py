@@ -5,12 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pbrl.training.files import plain
-from pbrl.training.fit_build import (
-    build_offline_loop,
-    environment_scorer,
-    evaluation_env,
-    held_out_scorer,
-)
+from pbrl.training.fit_build import build_offline_loop, build_scorer, evaluation_env
 from pbrl.training.fit_config import FitConfig
 from pbrl.training.fit_data import Data, fingerprint, load_data
 from pbrl.training.metrics import MetricsLog
@@ -60,13 +55,7 @@ def fit(
     )
     env = None if config.env is None else evaluation_env(config, data.dataset)
     loop, held_out = build_offline_loop(config, data)
-    if env is None:
-        parts = Parts(loop, held_out_scorer(config, data, loop, held_out))
-        score_name = LOG_LIKELIHOOD if held_out is None else LABEL_ACCURACY
-    else:
-        parts = Parts(loop, environment_scorer(config, data, loop, env))
-        score_name = "return" if info.reference is None else NORMALIZED_RETURN
-        score_name = SUCCESS if config.env and config.env.startswith("metaworld/") else score_name
+    parts = Parts(loop, build_scorer(config, data, loop, held_out, env))
     about = About(
         env=config.env,
         dataset=info.name,
@@ -88,8 +77,17 @@ def fit(
             config.steps,
             title=f"{config.agent} on {info.name}, seed {config.seed}",
             start_step=loop.step,
-            score_name=score_name,
+            score_name=_expected_score(config, data),
             unit="updates",
         )
         with log, progress, interruptible() as is_interrupted:
             return run.go(log, progress, is_interrupted)
+
+
+def _expected_score(config: FitConfig[Any], data: Data) -> str:
+    """Return what the score will be called, for the progress view before the first one."""
+    if config.env is None:
+        return LABEL_ACCURACY if config.held_out_share > 0 else LOG_LIKELIHOOD
+    if config.env.startswith("metaworld/"):
+        return SUCCESS
+    return "return" if data.dataset.info.reference is None else NORMALIZED_RETURN

@@ -19,7 +19,7 @@ from pbrl.training.label_controls import hold_out, spoilt
 from pbrl.training.offline import PURPOSES, OfflineLoop
 from pbrl.training.offline_batches import OfflineSampler, best_episodes, seen
 from pbrl.training.reward_stage import RewardStage, take_true_rewards
-from pbrl.training.scoring import EnvironmentScorer, HeldOutScorer
+from pbrl.training.scoring import EnvironmentScorer, HeldOutScorer, Scorer, ScorerWithMore
 from pbrl.training.standardizer import Standardizer
 
 JUDGED_SEGMENTS, JUDGED_STEPS = 256, 64  # of a dataset whose log-likelihood is reported
@@ -129,6 +129,25 @@ def evaluation_env(config: FitConfig[Any], dataset: OfflineDataset) -> VectorEnv
             "another environment with --data.env"
         )
     return env
+
+
+def build_scorer(
+    config: FitConfig[Any],
+    data: Data,
+    loop: OfflineLoop,
+    held_out: LabelledQueries | None,
+    env: VectorEnv[Any, Any, Any] | None,
+) -> Scorer:
+    """Return what scores the loop's policy: episodes where there is an environment.
+
+    Labels held out are judged in either case; without any environment they are the score.
+    """
+    if env is None:
+        return held_out_scorer(config, data, loop, held_out)
+    by_episodes = environment_scorer(config, data, loop, env)
+    if held_out is None:
+        return by_episodes
+    return ScorerWithMore(by_episodes, held_out_scorer(config, data, loop, held_out))
 
 
 def environment_scorer(

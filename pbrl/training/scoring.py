@@ -50,6 +50,28 @@ class Scorer(Protocol):
         ...
 
 
+class ScorerWithMore:
+    """One scorer for the score, and the metrics of another beside it.
+
+    Args:
+        first: gives the score.
+        second: adds what it measures.
+    """
+
+    def __init__(self, first: Scorer, second: Scorer) -> None:
+        self._first = first
+        self._second = second
+
+    def __call__(self) -> Score:
+        """Return the score of the first, with the metrics of both."""
+        score = self._first()
+        return Score(score.name, score.value, {**score.metrics, **self._second().metrics})
+
+    def random(self) -> Score | None:
+        """Return what the first says of a random policy."""
+        return self._first.random()
+
+
 class EnvironmentScorer:
     """Complete episodes of an environment.
 

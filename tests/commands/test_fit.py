@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pbrl.commands import evaluate
 from pbrl.commands import fit as module
 from pbrl.commands.fit import FitOptions, configure, main, prepare
 from pbrl.offline.dataset import DatasetInfo
@@ -95,6 +96,16 @@ def test_a_file_of_pairs_is_enough(pairs, tmp_path, monkeypatch):
     assert (result.env, result.score_name, result.labels_given) == (None, "label_accuracy", 40)
     assert (folder / "curves.png").exists()
     main([str(pairs), "--agent", "p-iql", *TINY, "--reward.learning.passes", "2"])
+
+
+def test_a_policy_can_be_rolled_out_again(pairs, tmp_path, capsys):
+    folder = tmp_path / "run"
+    words = ["--data.env", "gym/Pendulum-v1", "--eval-episodes", "1", "--normalize-observations"]
+    main([str(pairs), "--agent", "sft", "--out", str(folder), *TINY, *words])
+    assert Result.load(folder / "result.json").score_name == "return"
+    capsys.readouterr()
+    evaluate.main([str(folder), "--episodes", "2"])
+    assert "sft on gym/Pendulum-v1, 2 episodes" in capsys.readouterr().out
 
 
 def test_a_resumed_run_keeps_its_own_configuration(pairs, tmp_path):

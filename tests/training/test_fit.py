@@ -101,7 +101,8 @@ def test_a_run_leaves_everything_behind(tmp_path):
     assert result.random_score is not None
     assert result.environment["id"] == ENV
     header = (folder / "metrics.csv").read_text().splitlines()[0]
-    assert {"policy_loss", "reward/accuracy", "eval/return"} <= set(header.split(","))
+    expected = {"policy_loss", "reward/accuracy", "eval/return", "eval/label_accuracy"}
+    assert expected <= set(header.split(","))
     stored = decode_fit_config(read_config(folder))
     assert stored.data.env == ENV
     assert stored.method == quick().method
