@@ -66,6 +66,22 @@ def test_label_reports_what_a_file_holds(tmp_path):
     assert "2 pairs of 4 segments" in output
 
 
+def test_a_dataset_is_collected_labelled_and_described(folder):
+    words = ("gym/Pendulum-v1", "runs/gym/Pendulum-v1/pebble-0:noise=0.2", "random", "--root", ".")
+    small = ("--episodes", "4", "--max-episode-steps", "20", "--name", "mixed-v0")
+    assert "mixed-v0" in run(str(ROOT / "scripts" / "collect.py"), *words, *small, cwd=folder)
+    label = str(ROOT / "scripts" / "label.py")
+    words = ("simulate", "mixed-v0", "--out", "labels.npz", "--segments", "5", "--length", "10")
+    output = run(label, *words, "--score", "return", cwd=folder)
+    assert "5 segments of 10 steps by return" in output
+    dataset = str(ROOT / "scripts" / "dataset.py")
+    words = ("report", "mixed-v0", "--policy", "runs/gym/Pendulum-v1/pebble-0", "--no-fqe")
+    output = run(dataset, *words, "--episodes", "1", "--out", "report", cwd=folder)
+    assert "4 episodes of 80 steps" in output
+    assert "policy, rolled out" in output
+    assert (folder / "report" / "returns.svg").exists()
+
+
 def test_benchmark_runs_a_suite_of_ones_own(folder):
     options = {word.removeprefix("--"): value for word, value in zip(TINY, TINY[1:], strict=False)}
     options = {k: v for k, v in options.items() if not k[0].isdigit() and "hidden" not in k}

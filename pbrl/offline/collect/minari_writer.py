@@ -48,6 +48,7 @@ def write_minari(
 
     if folder.exists():
         raise FileExistsError(f"there is a dataset in {folder}; choose another name")
+    folder = folder.resolve()  # Minari loses its way in relative ones
     partial = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

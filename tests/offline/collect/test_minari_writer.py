@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import gymnasium
 import minari
 import numpy as np
@@ -68,6 +70,13 @@ def test_states_and_success_are_infos(root):
     env.set_state(0, stored_state(infos["state"], 3))
     hand = env.lanes[0].env.get_endeff_pos()
     np.testing.assert_allclose(hand, episodes[0][0].observations[3, :3], atol=1e-4)
+
+
+def test_a_relative_folder_will_do(root, monkeypatch):
+    monkeypatch.chdir(root)
+    env = envs.make("gym/Pendulum-v1", backend="official", max_episode_steps=5)
+    write_minari(Path("a-v0"), "a-v0", collect(env, 1), env, {})
+    assert minari.load_dataset("a-v0").total_steps == 5
 
 
 def test_equal_content_has_an_equal_checksum(root):
