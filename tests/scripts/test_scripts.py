@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +101,53 @@ def test_benchmark_runs_a_suite_of_ones_own(folder):
     records = sorted((folder / "benchmarks" / "results" / "small").glob("*.json"))
     assert len(records) == 2
     assert json.loads(records[0].read_text())["control"] == "flipped-labels"
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """A folder with a file of labelled pairs in it."""
+    folder, rng = tmp_path_factory.mktemp("pairs"), np.random.default_rng(0)
+    np.savez(
+        folder / "walks.npz",
+        obs_1=rng.normal(size=(20, 8, 3)),
+        obs_2=rng.normal(size=(20, 8, 3)),
+        action_1=rng.uniform(-0.9, 0.9, (20, 8, 1)),
+        action_2=rng.uniform(-0.9, 0.9, (20, 8, 1)),
+        label=rng.integers(0, 2, 20).astype(float),
+    )
+    return folder
+
+
+TINY_FIT = {"steps": 20, "eval-every": 10, "log-every": 10, "method.batch-size": 4}
+
+
+def test_fit_writes_a_run(pairs):
+    words = [word for name, value in TINY_FIT.items() for word in (f"--{name}", str(value))]
+    script = str(ROOT / "scripts" / "fit.py")
+    output = run(script, "walks.npz", "--agent", "sft", *words, cwd=pairs)
+    assert "curves.png" in output
+    result = json.loads((pairs / "runs/walks/sft-0/result.json").read_text())
+    assert (result["agent"], result["env"], result["steps"]) == ("sft", None, 20)
+
+
+def test_benchmark_runs_a_suite_of_datasets(pairs):
+    options = ", ".join(f'"{name}" = {value}' for name, value in TINY_FIT.items())
+    (pairs / "offline.toml").write_text(
+        f'title = "Offline"\nseeds = [0]\noptions = {{ {options} }}\n'
+        '[[tasks]]\ndataset = "walks.npz"\nname = "walks"\n'
+        '[[methods]]\nagent = "sft"\n[[methods]]\nagent = "sft"\ncontrol = "flipped-labels"\n'
+    )
+    (pairs / "docs").mkdir()
+    run(str(ROOT / "scripts" / "benchmark.py"), "offline.toml", "--workers", "2", cwd=pairs)
+    records = sorted((pairs / "benchmarks" / "results" / "offline").glob("*.json"))
+    assert [record.name for record in records] == [
+        "walks_sft_0.json",
+        "walks_sft_flipped-labels_0.json",
+    ]
+    assert json.loads(records[1].read_text())["dataset"] == "walks"
+    table = (pairs / "docs" / "benchmarks.md").read_text()
+    assert "| dataset" in table
+    assert "sft, flipped-labels" in table
 
 
 def test_the_demonstration_ends_in_a_table_a_curve_and_a_video(tmp_path):
