@@ -38,7 +38,7 @@ class EnsembleLinear(nn.Module):
                 "num_members, num_inputs and num_outputs must be positive, got "
                 f"{num_members}, {num_inputs}, {num_outputs}"
             )
-        device = _device_of(generator)
+        device = device_of(generator)
         self.weight = nn.Parameter(torch.empty(num_members, num_inputs, num_outputs, device=device))
         self.bias = nn.Parameter(torch.empty(num_members, 1, num_outputs, device=device))
         for weight, bias in zip(self.weight.data, self.bias.data, strict=True):
@@ -126,7 +126,7 @@ def mlp(
     """
 
     def layer(num_inputs: int, num_outputs: int) -> nn.Module:
-        device = _device_of(generator)
+        device = device_of(generator)
         single: Linear = nn.utils.skip_init(Linear, num_inputs, num_outputs, device=device)
         initialize(single.weight.data, single.bias.data, initialization, generator)
         return single
@@ -189,7 +189,8 @@ def frozen(module: nn.Module) -> Iterator[None]:
         module.requires_grad_(requires_grad=True)
 
 
-def _device_of(generator: torch.Generator | None) -> torch.device:
+def device_of(generator: torch.Generator | None) -> torch.device:
+    """Return where parameters drawn by a generator are made; torch's default when None."""
     return torch.get_default_device() if generator is None else generator.device
 
 

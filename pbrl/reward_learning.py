@@ -102,9 +102,17 @@ class RewardLearner:
 
     Attributes:
         is_trained: whether the ensemble has learned from at least one label.
+
+    Raises:
+        ValueError: if the ensemble sees images.
     """
 
     def __init__(self, config: RewardLearningConfig, ensemble: RewardEnsemble) -> None:
+        if ensemble.config.encoder is not None:
+            raise ValueError(
+                "a reward on images is learned beside its agent, by JointPIQL: here what the "
+                "networks see is prepared once, which would leave the encoder as it was"
+            )
         self.config = config
         self.ensemble = ensemble
         self.is_trained = False

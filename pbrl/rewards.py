@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor, nn
 
+from pbrl.encoders import Encoder, EncoderConfig, make_trunk
 from pbrl.networks import EnsembleMLP
 from pbrl.preference import sum_score
 from pbrl.running_moments import RunningMoments
@@ -25,6 +26,8 @@ class RewardConfig:
         activation: after each hidden layer; "leaky_relu" has slope 0.01. Preference Transformer's
             Markovian reward (Kim et al. 2023) and CPL's (Hejna et al. 2024) use "relu".
         output: "tanh" keeps every step's reward in (-1, 1); "linear" does not bound it.
+        encoder: of observations that are flat images, the reward's own; None for numbers. Such a
+            reward is learned beside its agent, by `JointPIQL`.
         normalize_observations: standardise observations by the moments of the replay buffer at the
             time of the last fit. Not in B-Pref.
         normalize_rewards: standardise the mean reward, over the labelled steps of the last fit, to
@@ -35,6 +38,7 @@ class RewardConfig:
     hidden_sizes: tuple[int, ...] = (256, 256, 256)
     activation: Literal["leaky_relu", "relu"] = "leaky_relu"
     output: Literal["tanh", "linear"] = "tanh"
+    encoder: EncoderConfig | None = None
     normalize_observations: bool = False
     normalize_rewards: bool = False
 
@@ -43,6 +47,8 @@ class RewardConfig:
             raise ValueError(f"num_members must be at least 1, got {self.num_members}")
         if not all(size >= 1 for size in self.hidden_sizes):
             raise ValueError(f"hidden_sizes must be positive, got {self.hidden_sizes}")
+        if self.encoder is not None and self.normalize_observations:
+            raise ValueError("normalize_observations must be False with an encoder of images")
 
 
 class RewardEnsemble(nn.Module):
@@ -70,9 +76,15 @@ class RewardEnsemble(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
+        self.encoder: nn.Sequential | None = None
+        width = observation_dim
+        if config.encoder is not None:
+            encoder = Encoder(config.encoder, observation_dim, generator)
+            width = config.encoder.num_features
+            self.encoder = nn.Sequential(encoder, make_trunk(encoder.num_outputs, width, generator))
         self.network = EnsembleMLP(
             config.num_members,
-            (observation_dim + action_dim, *config.hidden_sizes, 1),
+            (width + action_dim, *config.hidden_sizes, 1),
             activation=config.activation,
             output_activation="tanh" if config.output == "tanh" else "identity",
             generator=generator,
@@ -88,7 +100,7 @@ class RewardEnsemble(nn.Module):
 
     def forward(
         self,
-        observations: Float[Tensor, "*batch obs"],
+        observations: Real[Tensor, "*batch obs"],
         actions: Float[Tensor, "*batch act"],
     ) -> Float[Tensor, " member *batch"]:
         """Return every member's reward for the same steps, as it is learned: not normalised."""
@@ -97,10 +109,12 @@ class RewardEnsemble(nn.Module):
 
     def inputs(
         self,
-        observations: Float[Tensor, "*batch obs"],
+        observations: Real[Tensor, "*batch obs"],
         actions: Float[Tensor, "*batch act"],
     ) -> Float[Tensor, "*batch in"]:
-        """Return what the networks see: observations, normalised if so configured, and actions."""
+        """Return what the networks see: observations, normalised or encoded, and actions."""
+        if self.encoder is not None:
+            observations = self.encoder(observations)
         if self.config.normalize_observations:
             observations = self.observation_moments.standardize(observations)
         return torch.cat([observations, actions], -1)
@@ -128,7 +142,7 @@ class RewardEnsemble(nn.Module):
 
     def mean_reward(
         self,
-        observations: Float[Tensor, "*batch obs"],
+        observations: Real[Tensor, "*batch obs"],
         actions: Float[Tensor, "*batch act"],
     ) -> Float[Tensor, "*batch"]:
         """Return the mean over the members: the reward that an agent learns from."""
@@ -136,7 +150,7 @@ class RewardEnsemble(nn.Module):
 
     def std(
         self,
-        observations: Float[Tensor, "*batch obs"],
+        observations: Real[Tensor, "*batch obs"],
         actions: Float[Tensor, "*batch act"],
     ) -> Float[Tensor, "*batch"]:
         """Return the standard deviation over the members (ddof 0): how much they disagree."""
@@ -144,7 +158,7 @@ class RewardEnsemble(nn.Module):
 
     def mean_and_std(
         self,
-        observations: Float[Tensor, "*batch obs"],
+        observations: Real[Tensor, "*batch obs"],
         actions: Float[Tensor, "*batch act"],
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
         """Return mean and standard deviation over the members, both in the normalised unit."""

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Real
 from torch import Tensor
 
 from pbrl.agents.policies import PolicyConfig, make_policy
+from pbrl.encoders import shift_batch, shift_segments
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes, PairBatch
 
 
@@ -102,7 +103,7 @@ class BC:
         return self.config.batch_sizes()
 
     def act(
-        self, observations: Float[Tensor, "batch obs"], deterministic: bool
+        self, observations: Real[Tensor, "batch obs"], deterministic: bool
     ) -> Float[Tensor, "batch act"]:
         """Return actions in [-1, 1]: the mean, or a sample where the policy has a deviation."""
         return self.policy.act(observations, deterministic, self.generator)
@@ -118,10 +119,11 @@ class BC:
             raise ValueError(f"the batch must hold what {self.batch_sizes} asks for")
         self.policy.train()
         if isinstance(given, PairBatch):
-            segments = given.segments
+            segments = shift_segments(given.segments, self.config.policy.encoder, self.generator)
             log_prob = self.policy.log_prob(segments.observations, segments.actions)
             loss = cloning_loss(log_prob, self._cloned(given))
         else:
+            given = shift_batch(given, self.config.policy.encoder, self.generator)
             loss = -self.policy.log_prob(given.observations, given.actions).mean()
         self.optimizer.zero_grad()
         loss.backward()

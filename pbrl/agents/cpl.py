@@ -5,17 +5,18 @@ the place of a sum of rewards. Score and loss combine freely, so that DPO, IPO, 
 losses on segments, and DPPO are settings of the same agent.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Real
 from torch import Tensor
 
 from pbrl.agents.bc import cloning_loss
 from pbrl.agents.policies import Policy, PolicyConfig, make_policy
 from pbrl.agents.policy_scores import PolicyScoreConfig, segment_score, step_values
 from pbrl.agents.state import Parts, load_parts, state_of_parts
+from pbrl.encoders import shift_segments
 from pbrl.label_noise import LabelNoise, LabelNoiseConfig
 from pbrl.pairs import ListBatch, OfflineBatch, OfflineBatchSizes, PairBatch
 from pbrl.preference import LossConfig, make_loss, preference_metrics
@@ -158,13 +159,13 @@ class CPL:
         return self.num_updates < self.config.pretraining_updates
 
     def act(
-        self, observations: Float[Tensor, "batch obs"], deterministic: bool
+        self, observations: Real[Tensor, "batch obs"], deterministic: bool
     ) -> Float[Tensor, "batch act"]:
         """Return actions in [-1, 1]: the mean, or a sample where the policy has a deviation."""
         return self.policy.act(observations, deterministic, self.generator)
 
     def log_prob(
-        self, observations: Float[Tensor, "*batch obs"], actions: Float[Tensor, "*batch act"]
+        self, observations: Real[Tensor, "*batch obs"], actions: Float[Tensor, "*batch act"]
     ) -> Float[Tensor, "*batch"]:
         """Return the log density of actions, without dropout and differentiable."""
         self.policy.eval()
@@ -179,6 +180,8 @@ class CPL:
         given = batch.pairs if self.config.lists is None else batch.lists
         if given is None:
             raise ValueError(f"the batch must hold what {self.batch_sizes} asks for")
+        moved = shift_segments(given.segments, self.config.policy.encoder, self.generator)
+        given = replace(given, segments=moved)
         self.policy.train()
         self.optimizer.param_groups[0]["lr"] = self.learning_rate()
         loss, metrics = self._clone(given) if self.is_pretraining else self._prefer(given)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from pbrl.agents.ipl_losses import gumbel_loss, implied_reward, value_bound
 from pbrl.agents.ipl_steps import Steps, join_steps
-from pbrl.agents.iql import evaluate_critics
 from pbrl.agents.iql_losses import advantage_weights, expectile_loss, policy_loss
+from pbrl.agents.iql_networks import evaluate_critics
 from pbrl.agents.policies import PolicyConfig, make_policy
 from pbrl.agents.state import Parts, load_parts, state_of_parts
 from pbrl.networks import EnsembleMLP, mlp, move_towards
@@ -102,6 +102,7 @@ class IPLConfig:
             ("num_pairs", "at least 1", self.num_pairs >= 1),
             ("dataset_weight", "in [0, 1]", 0 <= self.dataset_weight <= 1),
             ("segment_steps", "None or at least 2", steps is None or steps > 1),
+            ("policy", "without an encoder: this IPL sees no images", self.policy.encoder is None),
         ):
             if not holds:
                 raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")

@@ -2,11 +2,11 @@
 
 import copy
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor, nn
 
 from pbrl.agents.iql_losses import (
@@ -16,8 +16,10 @@ from pbrl.agents.iql_losses import (
     policy_loss,
     value_loss,
 )
+from pbrl.agents.iql_networks import NetworkPlan, evaluate_critics
 from pbrl.agents.policies import PolicyConfig, make_policy
-from pbrl.networks import EnsembleMLP, mlp, move_towards
+from pbrl.encoders import shift_batch
+from pbrl.networks import move_towards
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes
 from pbrl.replay import Batch
 
@@ -110,26 +112,22 @@ class IQL:
         if generator.device.type != self.device.type:
             raise ValueError(f"generator must be on {self.device}, got one on {generator.device}")
         self.num_updates = 0
-        hidden, rate = config.hidden_sizes, config.learning_rate
         self.policy = make_policy(config.policy, observation_dim, action_dim, generator)
+        plan = NetworkPlan(
+            num_features=self.policy.num_features,
+            hidden_sizes=config.hidden_sizes,
+            initialization=config.initialization,
+            encoder=config.policy.encoder,
+            generator=generator,
+        )
         self.critic, self.target_critic = (
-            EnsembleMLP(
-                config.num_critics,
-                (observation_dim + action_dim, *hidden, 1),
-                initialization=config.initialization,
-                generator=generator,
-            )
-            for _ in range(2)
+            plan.critics(config.num_critics, action_dim) for _ in range(2)
         )
         self.target_critic.load_state_dict(self.critic.state_dict())
         self.target_critic.requires_grad_(requires_grad=False)
-        self.value = mlp(
-            (observation_dim, *hidden, 1),
-            initialization=config.initialization,
-            generator=generator,
-        )
+        self.value = plan.value()
         self.policy_optimizer, self.critic_optimizer, self.value_optimizer = (
-            torch.optim.Adam(module.parameters(), lr=rate, fused=True)
+            torch.optim.Adam(module.parameters(), lr=config.learning_rate, fused=True)
             for module in (self.policy, self.critic, self.value)
         )
 
@@ -139,7 +137,7 @@ class IQL:
         return OfflineBatchSizes(transitions=self.config.batch_size)
 
     def act(
-        self, observations: Float[Tensor, "batch obs"], deterministic: bool
+        self, observations: Real[Tensor, "batch obs"], deterministic: bool
     ) -> Float[Tensor, "batch act"]:
         """Return actions in [-1, 1]: the mean, or a sample where the policy has a deviation."""
         return self.policy.act(observations, deterministic, self.generator)
@@ -152,7 +150,15 @@ class IQL:
         """
         if batch.transitions is None:
             raise ValueError(f"the batch must hold what {self.batch_sizes} asks for")
-        return self.learn(batch.transitions)
+        given = shift_batch(batch.transitions, self.config.policy.encoder, self.generator)
+        return self.learn(self.encoded(given))
+
+    def encoded(self, batch: Batch) -> Batch:
+        """Return transitions with features in place of images; the policy's loss trains them."""
+        observations = self.policy.encode(batch.observations)
+        with torch.no_grad():
+            following = self.policy.encode(batch.next_observations)
+        return replace(batch, observations=observations, next_observations=following)
 
     def learn(
         self, batch: Batch, weights: Float[Tensor, " batch"] | None = None
@@ -160,11 +166,13 @@ class IQL:
         """Take one step of every network, the value first, as in IQL's code; return metrics.
 
         Args:
-            batch: transitions, with the reward to learn from.
+            batch: transitions, encoded, with the reward to learn from.
             weights: of each transition in every loss, summing to 1; None takes the mean.
         """
         if weights is None:
             weights = torch.full_like(batch.rewards, 1 / len(batch.rewards))
+        features = batch.observations
+        batch = replace(batch, observations=features.detach())
         with torch.no_grad():
             target_q = evaluate_critics(self.target_critic, batch.observations, batch.actions)
             target_q = target_q.amin(0)
@@ -172,7 +180,7 @@ class IQL:
         with torch.no_grad():
             both = torch.cat([batch.observations, batch.next_observations])
             value, next_value = self.value(both).squeeze(-1).chunk(2)
-        metrics |= self._update_policy(batch, target_q - value, weights)
+        metrics |= self._update_policy(features, batch, target_q - value, weights)
         metrics |= self._update_critic(batch, next_value, weights)
         move_towards(self.target_critic, self.critic, self.config.target_rate)
         self.num_updates += 1
@@ -184,12 +192,14 @@ class IQL:
         self._step(self.value_optimizer, loss)
         return {"value_loss": loss.detach(), "value": value.detach().mean()}
 
-    def _update_policy(self, batch: Batch, advantage: Tensor, weights: Tensor) -> dict[str, Tensor]:
+    def _update_policy(
+        self, features: Tensor, batch: Batch, advantage: Tensor, weights: Tensor
+    ) -> dict[str, Tensor]:
         config = self.config
         self.policy.train()
         self.policy_optimizer.param_groups[0]["lr"] = self.policy_learning_rate()
         better = advantage_weights(advantage, config.inverse_temperature, config.max_weight)
-        log_prob = self.policy.log_prob(batch.observations, batch.actions)
+        log_prob = self.policy.log_prob_of(features, batch.actions)
         loss = weights @ policy_loss(log_prob, better)
         self._step(self.policy_optimizer, loss)
         return {"policy_loss": loss.detach(), "advantage": advantage.mean()}
@@ -239,13 +249,3 @@ class IQL:
             "critic_optimizer": self.critic_optimizer,
             "value_optimizer": self.value_optimizer,
         }
-
-
-def evaluate_critics(
-    critic: EnsembleMLP,
-    observations: Float[Tensor, "batch obs"],
-    actions: Float[Tensor, "batch act"],
-) -> Float[Tensor, "critic batch"]:
-    """Return each critic's Q(s, a), all in one pass."""
-    q: Tensor = critic(torch.cat((observations, actions), -1).unsqueeze(0))
-    return q.squeeze(-1)

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from pbrl.agents.iql import IQL, IQLConfig
 from pbrl.agents.policies import Policy
+from pbrl.encoders import shift_batch, shift_segments
 from pbrl.feedback import TIE
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes, PairBatch
 from pbrl.preference import is_correct, logistic_loss, sum_score
@@ -121,7 +122,7 @@ class JointPIQL:
         return self.iql.num_updates
 
     def act(
-        self, observations: Float[Tensor, "batch obs"], deterministic: bool
+        self, observations: Real[Tensor, "batch obs"], deterministic: bool
     ) -> Float[Tensor, "batch act"]:
         """Return actions in [-1, 1]: the mean, or a sample where the policy has a deviation."""
         return self.iql.act(observations, deterministic)
@@ -140,14 +141,19 @@ class JointPIQL:
         weight = self.config.dataset_weight
         if batch.pairs is None or (batch.transitions is None and weight > 0):
             raise ValueError(f"the batch must hold what {self.batch_sizes} asks for")
-        rewards, metrics = self._learn_reward(batch.pairs)
-        transitions, weights = steps_of_segments(batch.pairs.segments, rewards)
+        encoder, generator = self.config.iql.policy.encoder, self.iql.generator
+        segments = shift_segments(batch.pairs.segments, encoder, generator)
+        rewards, metrics = self._learn_reward(replace(batch.pairs, segments=segments))
+        features = self.policy.encode(segments.observations)
+        transitions, weights = steps_of_segments(replace(segments, observations=features), rewards)
         if batch.transitions is not None and weight > 0:
-            given = batch.transitions
+            given = shift_batch(batch.transitions, encoder, generator)
             with torch.no_grad():
                 learned = self.reward.mean_reward(given.observations, given.actions)
             share = torch.full_like(learned, weight / len(learned))
-            transitions = _concatenated(transitions, replace(given, rewards=learned))
+            transitions = _concatenated(
+                transitions, self.iql.encoded(replace(given, rewards=learned))
+            )
             weights = torch.cat([weights * (1 - weight), share])
         return metrics | self.iql.learn(transitions, weights)
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor, nn
 
+from pbrl.encoders import Encoder, EncoderConfig, make_trunk
 from pbrl.networks import mlp
 
 PolicyKind = Literal["fixed-variance", "gaussian"]
@@ -28,6 +29,8 @@ class PolicyConfig:
         dropout: share of each hidden layer dropped in training mode, in [0, 1). CPL: 0.25.
         log_std_bounds: range of the log standard deviation, which starts at 0.
         initialization: "orthogonal" with gain 1 and zero biases, as CPL and IPL, or "torch".
+        encoder: of observations that are flat images; None for numbers. With CPL's the hidden
+            layers are 1024, 1024 and the dropout is 0.5.
     """
 
     kind: PolicyKind = "gaussian"
@@ -35,6 +38,7 @@ class PolicyConfig:
     dropout: float = 0.0
     log_std_bounds: tuple[float, float] = (-5.0, 2.0)
     initialization: Literal["orthogonal", "torch"] = "orthogonal"
+    encoder: EncoderConfig | None = None
 
     def __post_init__(self) -> None:
         for name, legal, holds in (
@@ -63,6 +67,7 @@ class Policy(nn.Module):
 
     Attributes:
         log_std: one learned number per action dimension; None in a policy of fixed variance.
+        num_features: what `encode` returns for each observation.
     """
 
     log_std: nn.Parameter | None
@@ -76,8 +81,15 @@ class Policy(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
+        self.encoder: Encoder | None = None
+        self.trunk: nn.Sequential | None = None
+        width = self.num_features = observation_dim
+        if config.encoder is not None:
+            self.encoder = Encoder(config.encoder, observation_dim, generator)
+            width, self.num_features = config.encoder.num_features, self.encoder.num_outputs
+            self.trunk = make_trunk(self.num_features, width, generator)
         self.layers = mlp(
-            (observation_dim, *config.hidden_sizes, action_dim),
+            (width, *config.hidden_sizes, action_dim),
             output_activation="tanh",
             dropout=config.dropout,
             initialization=config.initialization,
@@ -88,9 +100,20 @@ class Policy(nn.Module):
         else:
             self.register_parameter("log_std", None)
 
-    def mean(self, observations: Float[Tensor, "*batch obs"]) -> Float[Tensor, "*batch act"]:
+    def encode(self, observations: Real[Tensor, "*batch obs"]) -> Real[Tensor, "*batch feature"]:
+        """Return the features of images; observations that are numbers are their own."""
+        if self.encoder is None:
+            return observations
+        features: Tensor = self.encoder(observations)
+        return features
+
+    def mean(self, observations: Real[Tensor, "*batch obs"]) -> Float[Tensor, "*batch act"]:
         """Return the mean action, in [-1, 1]; in training mode with dropout."""
-        mean: Tensor = self.layers(observations)
+        return self.mean_of(self.encode(observations))
+
+    def mean_of(self, features: Float[Tensor, "*batch feature"]) -> Float[Tensor, "*batch act"]:
+        """Return the mean action for encoded observations."""
+        mean: Tensor = self.layers(features if self.trunk is None else self.trunk(features))
         return mean
 
     def std(self) -> Float[Tensor, " act"] | None:
@@ -98,13 +121,19 @@ class Policy(nn.Module):
         return None if self.log_std is None else self._bounded_log_std(self.log_std).exp()
 
     def log_prob(
-        self, observations: Float[Tensor, "*batch obs"], actions: Float[Tensor, "*batch act"]
+        self, observations: Real[Tensor, "*batch obs"], actions: Float[Tensor, "*batch act"]
     ) -> Float[Tensor, "*batch"]:
         """Return the log density of actions, summed over their dimensions and differentiable.
 
         In training mode the mean is that of a network with dropout.
         """
-        mean = self.mean(observations)
+        return self.log_prob_of(self.encode(observations), actions)
+
+    def log_prob_of(
+        self, features: Float[Tensor, "*batch feature"], actions: Float[Tensor, "*batch act"]
+    ) -> Float[Tensor, "*batch"]:
+        """Return the log density of actions for encoded observations."""
+        mean = self.mean_of(features)
         if self.log_std is None:
             return squared_error_log_density(mean, actions)
         return gaussian_log_density(mean, self._bounded_log_std(self.log_std), actions)
@@ -112,7 +141,7 @@ class Policy(nn.Module):
     @torch.no_grad()
     def act(
         self,
-        observations: Float[Tensor, "*batch obs"],
+        observations: Real[Tensor, "*batch obs"],
         deterministic: bool,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "*batch act"]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Real
 from torch import Tensor
 
 from pbrl.agents.policies import Policy
@@ -75,7 +75,7 @@ def step_values(
     name: PolicyScoreName,
     policy: Policy,
     reference: Policy | None,
-    observations: Float[Tensor, "*batch obs"],
+    observations: Real[Tensor, "*batch obs"],
     actions: Float[Tensor, "*batch act"],
 ) -> Float[Tensor, "*batch"]:
     """Return the number that a score gives each step, differentiable in the policy.
