@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 from dataclasses import replace
 
 import pytest
@@ -10,6 +12,7 @@ from pbrl.agents.policies import PolicyConfig
 from pbrl.reward_learning import RewardLearningConfig
 from pbrl.reward_scaling import RewardScalingConfig
 from pbrl.rewards import RewardConfig
+from pbrl.training import reward_stage
 from pbrl.training.checkpoint import CheckpointMismatchError, load_checkpoint
 from pbrl.training.fit import fit
 from pbrl.training.fit_config import FitConfig, decode_fit_config
@@ -18,6 +21,7 @@ from pbrl.training.offline import OfflineLoop
 from pbrl.training.result import Result
 from pbrl.training.reward_stage import RewardStageConfig
 from pbrl.training.run_folder import read_config
+from pbrl.training.runner import Interrupted
 from pbrl.training.saved import load_policy
 from tests.training.point_mass import ENV, make_data, make_dataset
 
@@ -137,6 +141,33 @@ def test_killed_and_resumed_it_is_bit_for_bit_the_uninterrupted_run(agent, tmp_p
     first, second = ((tmp_path / name / "metrics.csv").read_text() for name in ("whole", "parts"))
     assert first == second
     assert resumed.steps == 60
+
+
+@pytest.mark.parametrize(("agent", "calls"), [("p-iql", 2), ("sft", 23)])
+def test_ctrl_c_stops_cleanly_also_while_the_reward_is_learned(agent, calls, tmp_path, monkeypatch):
+    monkeypatch.setattr(reward_stage, "PART_STEPS", 1)
+    made, advance, called = quick(agent), OfflineLoop.advance, []
+    fit(made, tmp_path / "whole", data=make_data(num_pairs=40))
+
+    def interrupted(self):
+        called.append(self.step)
+        if len(called) == calls:
+            os.kill(os.getpid(), signal.SIGINT)
+        advance(self)
+
+    monkeypatch.setattr(OfflineLoop, "advance", interrupted)
+    with pytest.raises(Interrupted, match="--resume"):
+        fit(made, tmp_path / "parts", data=make_data(num_pairs=40))
+    state, step = load_checkpoint(tmp_path / "parts" / "checkpoint", None)
+    if agent == "p-iql":
+        assert (step, state["loop"]["stage"]["num_steps"]) == (0, 2)
+    else:
+        assert step == 23
+    fit(made, tmp_path / "parts", data=make_data(num_pairs=40), resume=True)
+    whole, parts = (
+        load_checkpoint(tmp_path / name / "checkpoint", None)[0] for name in ("whole", "parts")
+    )
+    assert_equal(whole["loop"], parts["loop"])
 
 
 def assert_equal(one, other):
