@@ -94,20 +94,19 @@ def find_assignment(connection: Connection, person: Person, assignment_id: int) 
 
 
 def num_left(connection: Connection, person: Person) -> int:
-    """Return how many plain queries of the study still wait for this annotator or are leased."""
+    """Return how many plain queries this annotator has to answer or could still be given.
+
+    Those that others hold at present are counted.
+    """
     study = find_study(connection, person.study_id)
     rows = select(func.count()).where(_open_to(study, person))
-    return int(connection.execute(rows).scalar_one())
+    held = select(func.count()).where(_held_by(person), _ASSIGNMENT.purpose == "plain")
+    return int(connection.execute(rows).scalar_one() + connection.execute(held).scalar_one())
 
 
 def _renewed(connection: Connection, study: Study, person: Person, now: float) -> list[Assignment]:
     """Return what the annotator has and still should answer, with new leases."""
-    mine = and_(
-        _ASSIGNMENT.annotator_id == person.id,
-        _ASSIGNMENT.answer_id.is_(None),
-        _ASSIGNMENT.is_released.is_(False),
-    )
-    rows = select(tables.assignment).where(mine)
+    rows = select(tables.assignment).where(_held_by(person))
     rows = rows.order_by(_ASSIGNMENT.reopened_at.desc(), _ASSIGNMENT.id)
     held = []
     for assignment in _read(connection, rows):
@@ -214,6 +213,15 @@ def _open_to(study: Study, person: Person) -> Any:
         _QUERY.is_gold.is_(False),
         _QUERY.num_answers < study.config.labels_per_query,
         ~_had_by(person),
+    )
+
+
+def _held_by(person: Person) -> Any:
+    """Return the condition on assignments that this person has not answered."""
+    return and_(
+        _ASSIGNMENT.annotator_id == person.id,
+        _ASSIGNMENT.answer_id.is_(None),
+        _ASSIGNMENT.is_released.is_(False),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from sqlalchemy import Connection, and_, select, update
 
 from pbrl.queries.human import tables
+from pbrl.queries.human.assignments import Assignment
 from pbrl.queries.human.errors import NotFound
 from pbrl.queries.human.people import Person
 from pbrl.queries.human.recorded import RecordedSegment
@@ -153,3 +154,35 @@ def clip_path(folder: Path, study_id: int, name: str) -> Path:
     if path.name != name or name.startswith("."):
         raise NotFound(f"there is no clip {name!r}")
     return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownSegment:
+    """A segment as an annotator meets it.
+
+    Attributes:
+        segment_id: names its clip.
+        num_steps: how long it is; a film has one frame for each step.
+        is_film: whether it is shown by a film or by a drawing.
+    """
+
+    segment_id: int
+    num_steps: int
+    is_film: bool
+
+
+def shown_segments(connection: Connection, assignment: Assignment) -> list[ShownSegment]:
+    """Return the segments of an assignment in the order shown."""
+    segment = tables.segment.c
+    rows = (
+        select(_LINK.segment_id, segment.num_steps, _CLIP.status)
+        .join(tables.segment, segment.id == _LINK.segment_id)
+        .join(tables.clip, _CLIP.segment_id == _LINK.segment_id)
+        .where(_LINK.query_id == assignment.query_id)
+        .order_by(_LINK.place)
+    )
+    found = [
+        ShownSegment(segment_id=number, num_steps=steps, is_film=status == "ready")
+        for number, steps, status in connection.execute(rows)
+    ]
+    return [found[place] for place in assignment.order]

@@ -17,6 +17,7 @@ Role = Literal["annotator", "program", "owner"]
 
 TOKEN_BYTES = 32
 MAX_NAME = 60
+FINGERPRINT_LENGTH = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class Person:
         role: annotators label in a browser, programs through the interface, owners see everybody's
             labels and give none.
         is_revoked: whether the token has been taken back.
+        fingerprint: part of the hash of the token, another one when the token is renewed.
     """
 
     id: int
@@ -37,6 +39,7 @@ class Person:
     name: str
     role: Role
     is_revoked: bool
+    fingerprint: str
 
 
 def token_hash(token: str) -> str:
@@ -81,19 +84,17 @@ def invite(
     return person, token
 
 
-def renew_token(connection: Connection, study_id: int, name: str) -> str:
-    """Return a new token for somebody; the old one no longer works.
+def renew_token(connection: Connection, study_id: int, person_id: int) -> tuple[Person, str]:
+    """Return somebody with a new token; the old one no longer works.
 
     Raises:
-        NotFound: if the study has nobody of that name.
+        NotFound: if the study has no such person.
     """
-    person = next((one for one in list_people(connection, study_id) if one.name == name), None)
-    if person is None:
-        raise NotFound(f"the study has nobody called {name!r}")
+    person = _find_in_study(connection, study_id, person_id)
     token = secrets.token_urlsafe(TOKEN_BYTES)
-    _change(connection, person.id, token_hash=token_hash(token), revoked_at=None)
-    record_event(connection, study_id, "renewed", {"name": name}, person.id)
-    return token
+    _change(connection, person_id, token_hash=token_hash(token), revoked_at=None)
+    record_event(connection, study_id, "renewed", {"name": person.name}, person_id)
+    return find_person(connection, person_id), token
 
 
 def revoke(connection: Connection, study_id: int, person_id: int) -> None:
@@ -102,9 +103,7 @@ def revoke(connection: Connection, study_id: int, person_id: int) -> None:
     Raises:
         NotFound: if the study has no such person.
     """
-    person = find_person(connection, person_id)
-    if person.study_id != study_id:
-        raise NotFound(f"the study has no person {person_id}")
+    person = _find_in_study(connection, study_id, person_id)
     _change(connection, person_id, revoked_at=time.time())
     record_event(connection, study_id, "revoked", {"name": person.name}, person_id)
 
@@ -134,6 +133,13 @@ def list_people(connection: Connection, study_id: int) -> list[Person]:
     return [_person(row) for row in connection.execute(rows).mappings()]
 
 
+def _find_in_study(connection: Connection, study_id: int, person_id: int) -> Person:
+    person = find_person(connection, person_id)
+    if person.study_id != study_id:
+        raise NotFound(f"the study has no person {person_id}")
+    return person
+
+
 def _find(connection: Connection, condition: Any, *, is_open: bool) -> Person:
     row = connection.execute(select(tables.annotator).where(condition)).mappings().first()
     if row is None or (is_open and row["revoked_at"] is not None):
@@ -153,4 +159,5 @@ def _person(row: Mapping[Any, Any]) -> Person:
         name=row["name"],
         role=row["role"],
         is_revoked=row["revoked_at"] is not None,
+        fingerprint=row["token_hash"][:FINGERPRINT_LENGTH],
     )

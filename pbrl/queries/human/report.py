@@ -62,13 +62,13 @@ class Conflict:
     Attributes:
         query_id: number in the database.
         query_key: its name.
-        segment_ids: in the query's own order.
+        clips: the segment's number and whether it has a film, in the query's own order.
         answers: who said what, in words about that order.
     """
 
     query_id: int
     query_key: str
-    segment_ids: tuple[int, ...]
+    clips: tuple[tuple[int, bool], ...]
     answers: tuple[tuple[str, str], ...]
 
 
@@ -226,13 +226,13 @@ def _disputed(answers: Sequence[GivenAnswer]) -> list[list[GivenAnswer]]:
 def _conflicts(
     connection: Connection, study: Study, disputed: Sequence[Sequence[GivenAnswer]]
 ) -> tuple[Conflict, ...]:
-    segments = segments_of(connection, [given[0].query_id for given in disputed])
+    clips = _clips_of(connection, [given[0].query_id for given in disputed])
     config = study.config
     return tuple(
         Conflict(
             query_id=given[0].query_id,
             query_key=given[0].query_key,
-            segment_ids=segments[given[0].query_id],
+            clips=clips[given[0].query_id],
             answers=tuple(
                 (one.annotator, describe(config.kind, one.value, config.classes)) for one in given
             ),
@@ -241,15 +241,17 @@ def _conflicts(
     )
 
 
-def segments_of(connection: Connection, query_ids: Sequence[int]) -> dict[int, tuple[int, ...]]:
-    """Return the numbers of the segments of queries, in each query's own order."""
-    link = tables.query_segment.c
+def _clips_of(
+    connection: Connection, query_ids: Sequence[int]
+) -> dict[int, tuple[tuple[int, bool], ...]]:
+    link, clip = tables.query_segment.c, tables.clip.c
     rows = (
-        select(link.query_id, link.segment_id)
+        select(link.query_id, link.segment_id, clip.status)
+        .join(tables.clip, clip.segment_id == link.segment_id)
         .where(link.query_id.in_(query_ids))
         .order_by(link.query_id, link.place)
     )
-    found: dict[int, tuple[int, ...]] = defaultdict(tuple)
-    for query_id, segment_id in connection.execute(rows):
-        found[query_id] += (segment_id,)
+    found: dict[int, tuple[tuple[int, bool], ...]] = defaultdict(tuple)
+    for query_id, segment_id, status in connection.execute(rows):
+        found[query_id] += ((segment_id, status == "ready"),)
     return dict(found)

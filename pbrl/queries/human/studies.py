@@ -52,7 +52,7 @@ class StudyConfig:
     env: str | None = None
     camera: str | int | None = None
     frames_per_second: int = 30
-    frame_size: tuple[int, int] = (240, 320)
+    frame_size: tuple[int, int] = (360, 480)
     ranking_size: int = 4
     classes: tuple[str, ...] = ("very bad", "bad", "good", "very good")
     labels_per_query: int = 1

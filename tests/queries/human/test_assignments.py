@@ -188,6 +188,21 @@ def test_queries_without_clips_wait(bench):
         assert num_left(connection, ada) == 1
 
 
+def test_what_is_left_counts_what_one_holds(make_bench):
+    bench = make_bench(labels_per_query=2)
+    bench.ask(4)
+    ada, ben = bench.invite("ada"), bench.invite("ben")
+
+    def left_for(person):
+        with bench.database.reading() as connection:
+            return num_left(connection, person)
+
+    bench.next(ben, 2)
+    assert (left_for(ada), left_for(ben)) == (4, 4)
+    bench.label(ada, first)
+    assert (left_for(ada), left_for(ben)) == (3, 4)
+
+
 def test_nobody_has_anothers_query(bench):
     bench.ask(1)
     ada, ben = bench.invite("ada"), bench.invite("ben")

@@ -37,13 +37,14 @@ def test_a_revoked_token_is_nobodys(bench):
 def test_a_new_token_replaces_the_old_one(bench):
     with bench.database.writing() as connection:
         ada, old = invite(connection, bench.study.id, "ada")
-        new = renew_token(connection, bench.study.id, "ada")
+        renewed, new = renew_token(connection, bench.study.id, ada.id)
     with bench.database.reading() as connection:
-        assert find_by_token(connection, new) == ada
+        assert find_by_token(connection, new) == renewed
+        assert renewed.fingerprint != ada.fingerprint
         with pytest.raises(NotFound):
             find_by_token(connection, old)
-        with pytest.raises(NotFound, match="nobody called 'ben'"):
-            renew_token(connection, bench.study.id, "ben")
+        with pytest.raises(NotFound):
+            renew_token(connection, bench.study.id + 1, ada.id)
 
 
 def test_another_studys_people_are_not_revoked(make_bench, database):

@@ -46,7 +46,7 @@ def test_conflicts_name_the_clips_and_who_said_what(make_bench):
     (conflict,) = report.conflicts
     assert conflict.query_key == "query 1"
     assert conflict.answers == (("ada", "second"), ("ben", "first"))
-    assert len(conflict.segment_ids) == 2
+    assert [is_film for _, is_film in conflict.clips] == [False, False]
     assert report.kappa.value == pytest.approx(0.0)  # 1 of 2 agree; so would chance
 
 
