@@ -118,7 +118,9 @@ class OPPO:
         """Return the context that is acted by; see `decoding`."""
         match self.config.decoding:
             case "unit":
-                return self.context.detach() / torch.linalg.vector_norm(self.context)
+                context = self.context.detach()
+                unit: Tensor = context / torch.linalg.vector_norm(context)
+                return unit
             case "nearest" if int(self.recent.count) > 0:
                 with evaluating(self.encoder):
                     codes = self.recent.codes(self.encoder)

@@ -53,8 +53,9 @@ class OPPOConfig:
         gradient_clip: largest norm of the gradients of policy and encoder, each alone.
         initial_std: of the optimal context.
         decoding: the context that is acted by: "raw", the optimal one as it is, which may be far
-            from every code; "unit", brought to norm 1; "nearest", the mean of the `num_nearest` codes nearest
-            to it among those of the last `num_recent` windows. Both programs act by the raw one.
+            from every code; "unit", brought to norm 1; "nearest", the mean of the `num_nearest`
+            codes nearest to it among those of the last `num_recent` windows. Both programs act by
+            the raw one.
         num_nearest: see there.
         num_recent: see there.
         acting: "repeat" gives the context at every step that is looked back over, as in training;
