@@ -8,6 +8,7 @@ from pbrl.training.files import plain
 from pbrl.training.fit_build import build_offline_loop, build_scorer, evaluation_env
 from pbrl.training.fit_config import FitConfig
 from pbrl.training.fit_data import Data, fingerprint, load_data
+from pbrl.training.interruption import interruptible
 from pbrl.training.metrics import MetricsLog
 from pbrl.training.progress import Progress
 from pbrl.training.result import (
@@ -18,7 +19,8 @@ from pbrl.training.result import (
     Result,
 )
 from pbrl.training.run_folder import RunFolder, check_free
-from pbrl.training.runner import About, Parts, Run, interruptible
+from pbrl.training.run_parts import About, Parts
+from pbrl.training.runner import Run
 
 
 def fit(

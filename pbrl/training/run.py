@@ -19,12 +19,14 @@ from pbrl.training.config import TrainConfig
 from pbrl.training.decode import decode
 from pbrl.training.evaluation import Policy
 from pbrl.training.files import plain
+from pbrl.training.interruption import Interrupted, interruptible
 from pbrl.training.metrics import MetricsLog
 from pbrl.training.online import PURPOSES, OnlineLoop
 from pbrl.training.progress import Progress
 from pbrl.training.result import Result
 from pbrl.training.run_folder import CHECKPOINTS, RunFolder, is_run, read_config
-from pbrl.training.runner import About, Interrupted, Parts, Run, interruptible
+from pbrl.training.run_parts import About, Parts
+from pbrl.training.runner import Run
 from pbrl.training.scoring import EnvironmentScorer
 
 __all__ = ["Interrupted", "load_agent", "load_policy", "train"]

@@ -1,150 +1,17 @@
-"""What every run has around its loop: evaluations, logs, checkpoints, interruption and a result."""
+"""What every run has around its loop: evaluations, logs, checkpoints and a result."""
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from types import FrameType
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from pbrl.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from pbrl.training.interruption import Interrupted
 from pbrl.training.machine import commit, machine, versions
 from pbrl.training.metrics import MetricsLog
 from pbrl.training.progress import Progress
 from pbrl.training.result import Point, Result, final_score
 from pbrl.training.run_folder import RunFolder
-from pbrl.training.scoring import Scorer
-
-
-class Interrupted(KeyboardInterrupt):
-    """The run was stopped from outside; its checkpoint is written."""
-
-
-@runtime_checkable
-class RunConfig(Protocol):
-    """What a run needs to know of its configuration."""
-
-    @property
-    def agent(self) -> str:
-        """Name of the method."""
-        ...
-
-    @property
-    def seed(self) -> int:
-        """Of everything that is drawn."""
-        ...
-
-    @property
-    def steps(self) -> int:
-        """How many in all: environment steps, or updates of an offline run."""
-        ...
-
-    @property
-    def eval_every(self) -> int:
-        """Steps between evaluations."""
-        ...
-
-    @property
-    def log_every(self) -> int:
-        """Steps between rows of metrics."""
-        ...
-
-    @property
-    def checkpoint_every(self) -> int:
-        """Steps between checkpoints."""
-        ...
-
-    @property
-    def score_evaluations(self) -> int:
-        """The score is the mean of this many last evaluations."""
-        ...
-
-    @property
-    def suite(self) -> str:
-        """Name of the benchmark suite, or empty."""
-        ...
-
-
-@runtime_checkable
-class Loop(Protocol):
-    """What a run repeats."""
-
-    @property
-    def step(self) -> int:
-        """Steps done."""
-        ...
-
-    @property
-    def num_updates(self) -> int:
-        """Updates of the agent."""
-        ...
-
-    @property
-    def num_asked(self) -> int:
-        """Labels asked for."""
-        ...
-
-    @property
-    def num_labelled(self) -> int:
-        """Labels received."""
-        ...
-
-    @property
-    def num_milestones(self) -> int:
-        """Grows with whatever must not be lost; a checkpoint is written then."""
-        ...
-
-    @property
-    def reward_accuracy(self) -> float | None:
-        """Of the learned reward on its labels, if there is one."""
-        ...
-
-    @property
-    def phase(self) -> str:
-        """What is being done, in a word or two; empty in the ordinary course of things."""
-        ...
-
-    def advance(self) -> None:
-        """Do the next piece of work."""
-        ...
-
-    def metrics(self) -> Mapping[str, float]:
-        """Return what a row of the log says."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        ...
-
-
-class Parts(NamedTuple):
-    """What a run is made of."""
-
-    loop: Loop
-    scorer: Scorer
-
-
-@dataclass(frozen=True, kw_only=True)
-class About:
-    """What the result says a run is about.
-
-    Attributes:
-        env: environment id; None where there is none.
-        dataset: name of the dataset of an offline run.
-        control: how the labels were spoilt.
-        environment: what exactly was simulated.
-    """
-
-    env: str | None
-    dataset: str | None = None
-    control: str = "none"
-    environment: Mapping[str, Any] = field(default_factory=dict)
+from pbrl.training.run_parts import About, Parts, RunConfig
 
 
 class Run:
@@ -312,25 +179,3 @@ class Run:
         )
         result.save(self.folder.result)
         return result
-
-
-@contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C and termination into a question that the loop asks between two steps."""
-    asked: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        del frame
-        if asked and number == signal.SIGINT:  # a second Ctrl-C does not wait
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # only the main thread hears signals
-        return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -17,11 +17,11 @@ from pbrl.training.checkpoint import CheckpointMismatchError, load_checkpoint
 from pbrl.training.fit import fit
 from pbrl.training.fit_config import FitConfig, decode_fit_config
 from pbrl.training.fit_data import Data
+from pbrl.training.interruption import Interrupted
 from pbrl.training.offline import OfflineLoop
 from pbrl.training.result import Result
 from pbrl.training.reward_stage import RewardStageConfig
 from pbrl.training.run_folder import read_config
-from pbrl.training.runner import Interrupted
 from pbrl.training.saved import load_policy
 from tests.training.point_mass import ENV, make_data, make_dataset
 

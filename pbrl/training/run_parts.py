@@ -1,0 +1,132 @@
+"""What a run is made of, online or offline: what it asks of its configuration and of its loop."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from pbrl.training.scoring import Scorer
+
+
+@runtime_checkable
+class RunConfig(Protocol):
+    """What a run needs to know of its configuration."""
+
+    @property
+    def agent(self) -> str:
+        """Name of the method."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of everything that is drawn."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """How many in all: environment steps, or updates of an offline run."""
+        ...
+
+    @property
+    def eval_every(self) -> int:
+        """Steps between evaluations."""
+        ...
+
+    @property
+    def log_every(self) -> int:
+        """Steps between rows of metrics."""
+        ...
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Steps between checkpoints."""
+        ...
+
+    @property
+    def score_evaluations(self) -> int:
+        """The score is the mean of this many last evaluations."""
+        ...
+
+    @property
+    def suite(self) -> str:
+        """Name of the benchmark suite, or empty."""
+        ...
+
+
+@runtime_checkable
+class Loop(Protocol):
+    """What a run repeats."""
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        ...
+
+    @property
+    def num_updates(self) -> int:
+        """Updates of the agent."""
+        ...
+
+    @property
+    def num_asked(self) -> int:
+        """Labels asked for."""
+        ...
+
+    @property
+    def num_labelled(self) -> int:
+        """Labels received."""
+        ...
+
+    @property
+    def num_milestones(self) -> int:
+        """Grows with whatever must not be lost; a checkpoint is written then."""
+        ...
+
+    @property
+    def reward_accuracy(self) -> float | None:
+        """Of the learned reward on its labels, if there is one."""
+        ...
+
+    @property
+    def phase(self) -> str:
+        """What is being done, in a word or two; empty in the ordinary course of things."""
+        ...
+
+    def advance(self) -> None:
+        """Do the next piece of work."""
+        ...
+
+    def metrics(self) -> Mapping[str, float]:
+        """Return what a row of the log says."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        ...
+
+
+class Parts(NamedTuple):
+    """What a run is made of."""
+
+    loop: Loop
+    scorer: Scorer
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What the result says a run is about.
+
+    Attributes:
+        env: environment id; None where there is none.
+        dataset: name of the dataset of an offline run.
+        control: how the labels were spoilt.
+        environment: what exactly was simulated.
+    """
+
+    env: str | None
+    dataset: str | None = None
+    control: str = "none"
+    environment: Mapping[str, Any] = field(default_factory=dict)
