@@ -100,6 +100,23 @@ def finish_clip(
     )
 
 
+def forget_lost_clips(connection: Connection, folder: Path) -> int:
+    """Let clips whose files are gone be drawn anew, and return how many."""
+    rows = select(_CLIP.segment_id, _CLIP.study_id, _CLIP.file).where(_CLIP.file.is_not(None))
+    lost = [
+        row.segment_id
+        for row in connection.execute(rows)
+        if not clip_path(folder, row.study_id, row.file).is_file()
+    ]
+    anew = {"status": "waiting", "file": None, "attempts": 0, "claimed_until": 0.0}
+    for segment_id in lost:
+        connection.execute(update(tables.clip).where(_CLIP.segment_id == segment_id).values(**anew))
+        showing = select(_LINK.query_id).where(_LINK.segment_id == segment_id)
+        queries = update(tables.query).where(tables.query.c.id.in_(showing))
+        connection.execute(queries.values(is_ready=False))
+    return len(lost)
+
+
 def some_segments(connection: Connection, study_id: int, limit: int) -> Iterator[RecordedSegment]:
     """Yield up to `limit` segments of a study."""
     column = tables.segment.c

@@ -68,7 +68,8 @@ def write_plot(
     actions.axhline(0, color="0.85", linewidth=0.8)
     actions.plot(segment.actions, color=_ACTION, linewidth=1, alpha=0.8)
     actions.set_ylim(-1.1, 1.1)
-    for part in (axes, actions):
+    for part, words in ((axes, "observations"), (actions, "actions")):
+        part.text(0.01, 0.97, words, transform=part.transAxes, va="top", color="0.35", fontsize=9)
         part.set_xlim(0, max(1, len(segment) - 1))
         part.set_xticks([])
         part.set_yticks([])

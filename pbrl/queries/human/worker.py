@@ -16,6 +16,7 @@ from pbrl.queries.human.clips import (
     claim_clip,
     clip_path,
     finish_clip,
+    forget_lost_clips,
     some_segments,
 )
 from pbrl.queries.human.database import Database
@@ -137,6 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     threading.Thread(target=_stop_with_parent, args=(stop, os.getppid()), daemon=True).start()
     # The address may hold a password, so it comes by the environment and not by the command line.
     database = Database(os.environ["PBRL_DATABASE_URL"])
+    with database.writing() as connection:
+        forget_lost_clips(connection, options.folder)
     worker = ClipWorker(database, options.folder)
     try:
         worker.work(stop)

@@ -9,6 +9,7 @@ from pbrl.queries.human.clips import (
     clip_file,
     clip_path,
     finish_clip,
+    forget_lost_clips,
 )
 from pbrl.queries.human.errors import NotFound
 
@@ -86,6 +87,20 @@ def test_clips_are_for_those_who_were_given_the_query(asked, tmp_path):
     for person, segment_id in ((ada, 3), (ben, 1), (owner, 99)):
         with pytest.raises(NotFound):
             file_for(person, segment_id)
+
+
+def test_lost_clips_are_drawn_anew(asked, tmp_path):
+    while clip := claim(asked, 0.0):
+        finish(asked, clip, f"{clip.segment_id}.mp4")
+    folder = tmp_path / str(asked.study.id)
+    folder.mkdir()
+    for number in (1, 2):  # the third, which the second query shows, is lost
+        (folder / f"{number}.mp4").touch()
+    with asked.database.writing() as connection:
+        assert forget_lost_clips(connection, tmp_path) == 1
+        assert forget_lost_clips(connection, tmp_path) == 0
+    assert ready(asked) == [True, False]
+    assert claim(asked, 0.0).segment_id == 3
 
 
 @pytest.mark.parametrize("name", ["../study.db", "/etc/passwd", ".hidden", "a/b.mp4", ".."])

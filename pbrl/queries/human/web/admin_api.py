@@ -19,6 +19,7 @@ from pbrl.queries.human.report import study_report
 from pbrl.queries.human.studies import Study, find_study, record_event, set_state
 from pbrl.queries.human.web.access import Owner, server_of
 from pbrl.queries.human.web.api import REFUSALS
+from pbrl.queries.human.web.links import invitation_link
 from pbrl.queries.human.web.schemas import (
     MAX_NUMBER,
     Invitation,
@@ -98,14 +99,6 @@ def export(request: Request, owner: Owner, kind: Format, aggregate: Aggregate = 
     name = f"{study.name}-{kind}.{suffix}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(content, media_type=media, headers=headers)
-
-
-def invitation_link(origin: str, token: str) -> str:
-    """Return the link of an invitation.
-
-    What follows # stays in the browser: the token is in no log of a server or a proxy.
-    """
-    return f"{origin}/join#{token}"
 
 
 def plain(value: Any) -> Any:

@@ -9,7 +9,8 @@ from pbrl.queries.human import add_queries, create_study, invite, tables
 from pbrl.queries.human.asking import NewQuery
 from pbrl.queries.human.database import Database, sqlite_url
 from pbrl.queries.human.studies import StudyConfig
-from pbrl.queries.human.web import WebSettings, create_app
+from pbrl.queries.human.web.app import create_app
+from pbrl.queries.human.web.settings import WebSettings
 
 URL = "http://127.0.0.1:8000"
 FILM = b"\x00\x00\x00\x18ftypmp42" + bytes(1000)

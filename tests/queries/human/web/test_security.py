@@ -6,10 +6,10 @@ from sqlalchemy.exc import OperationalError
 
 from pbrl.queries.human import tables
 from pbrl.queries.human.people import Person
-from pbrl.queries.human.web import WebSettings, api
+from pbrl.queries.human.web import api
 from pbrl.queries.human.web.limits import RateLimiter
 from pbrl.queries.human.web.sessions import Sessions
-from pbrl.queries.human.web.settings import load_secret
+from pbrl.queries.human.web.settings import WebSettings, load_secret
 
 
 def test_the_cookie(site):

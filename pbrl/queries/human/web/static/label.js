@@ -103,6 +103,7 @@ function showFirst() {
   const scene = sceneOf(tasks[0]);
   const stage = at("stage");
   stage.classList.toggle("many", scene.clips.length > 2);
+  stage.style.setProperty("--columns", String(Math.ceil(Math.sqrt(scene.clips.length))));
   stage.dataset.assignment = String(shown);
   stage.replaceChildren(...scene.clips.map((clip) => clip.element));
   at("message").hidden = true;
