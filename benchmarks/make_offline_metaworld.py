@@ -38,15 +38,15 @@ from pbrl.training.tables import markdown
 
 DEMONSTRATORS = {
     "drawer-open": (0.5, (0.02, 0.04, 0.06, 0.08)),
-    "door-open": (0.7, (0.06, 0.065, 0.07, 0.075)),
-    "plate-slide": (0.4, (0.04, 0.05, 0.06, 0.07)),
-    "button-press": (0.3, (0.02, 0.04, 0.05, 0.06)),
-    "sweep-into": (0.5, (0.0, 0.02, 0.03, 0.04)),
+    "plate-slide": (0.3, (0.02, 0.04, 0.06, 0.07)),
+    "sweep-into": (0.4, (0.0, 0.01, 0.02, 0.03)),
+    "door-open": (0.6, (0.03, 0.05, 0.065, 0.07)),
+    "button-press": (0.3, (0.04, 0.045, 0.05, 0.06)),
     "bin-picking": (0.7, (0.0, 0.01, 0.02, 0.03)),
 }
 """CPL's six tasks: fraction of the expert's speed, and metres beside the object; found by playing
 16 episodes with each of a few values."""
-DEFAULT_TASKS = ("drawer-open", "door-open", "plate-slide")
+DEFAULT_TASKS = ("drawer-open", "button-press", "plate-slide")
 NOISE = 0.3
 FOLDER = "metaworld-cpl"
 LABELS = Path("labels") / "regret-64.npz"

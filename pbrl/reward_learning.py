@@ -13,6 +13,7 @@ from torch import Tensor
 from pbrl.crops import CropConfig, Crops, crop_sums, draw_crops, whole_segments
 from pbrl.examples import Examples, Windows, bootstrap_mask, held_out_mask, make_examples
 from pbrl.feedback import TIE, LabelledQueries
+from pbrl.label_noise import LabelNoise, LabelNoiseConfig
 from pbrl.preference import LossConfig, is_correct, make_loss
 from pbrl.replay import ReplayBuffer
 from pbrl.rewards import STEPS_IN_CACHE, RewardEnsemble
@@ -45,6 +46,8 @@ class RewardLearningConfig:
             times larger as a segment has steps.
         loss: of the margin between the two scores. `LossConfig(name="smoothed",
             flip_rate=m)` is B-Pref's `label_margin` m.
+        label_noise: weigh every label by how likely it is to be right, over all members and crops
+            together; None trusts them. Annotators are not told apart here.
         crops: augmentation by sub-segments; None learns from whole segments.
         bootstrap_share: share of the queries that each member learns from; 1 shows all to all.
         validation_share: share of the queries that nobody learns from, for the accuracy reported.
@@ -60,6 +63,7 @@ class RewardLearningConfig:
     accuracy_over: Literal["pass", "session"] = "pass"
     score: Literal["sum", "mean"] = "sum"
     loss: LossConfig = field(default_factory=LossConfig)
+    label_noise: LabelNoiseConfig | None = None
     crops: CropConfig | None = None
     bootstrap_share: float = 1.0
     validation_share: float = 0.0
@@ -82,6 +86,11 @@ class RewardLearningConfig:
                 raise ValueError(f"{name} must lie in (0, 1], got {getattr(self, name)}")
         if not 0 <= self.validation_share < 1:
             raise ValueError(f"validation_share must lie in [0, 1), got {self.validation_share}")
+        if self.label_noise is not None and self.label_noise.num_annotators > 1:
+            raise ValueError(
+                "label_noise.num_annotators must be 1 where a reward is learned, got "
+                f"{self.label_noise.num_annotators}"
+            )
 
     def num_steps(self, num_labels: int) -> int:
         """Return the most gradient steps that a session with so many labels takes."""
@@ -102,6 +111,7 @@ class RewardLearner:
 
     Attributes:
         is_trained: whether the ensemble has learned from at least one label.
+        label_noise: the estimate of how many labels are right, if it is made.
 
     Raises:
         ValueError: if the ensemble sees images.
@@ -116,7 +126,12 @@ class RewardLearner:
         self.config = config
         self.ensemble = ensemble
         self.is_trained = False
-        self._loss = make_loss(config.loss)
+        loss = make_loss(config.loss)
+        self.label_noise: LabelNoise | None = None
+        if config.label_noise is not None:
+            device = next(ensemble.parameters()).device
+            self.label_noise = LabelNoise(config.label_noise, loss, device)
+        self._loss = self.label_noise or loss
         self._optimizer = torch.optim.Adam(
             ensemble.parameters(), lr=config.learning_rate, fused=True
         )
@@ -223,6 +238,8 @@ class RewardLearner:
         for loss in self._losses(examples, batch, crops, tally):
             loss.backward()
         self._optimizer.step()
+        if self.label_noise is not None:
+            self.label_noise.step()
 
     @torch.no_grad()
     def _judge(self, examples: Examples) -> Tally:
@@ -284,11 +301,14 @@ class RewardLearner:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the ensemble with its normalisers, the optimiser and whether they have learned."""
-        return {
+        state = {
             "ensemble": self.ensemble.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "is_trained": self.is_trained,
         }
+        if self.label_noise is not None:
+            state["label_noise"] = self.label_noise.state_dict()
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
@@ -296,3 +316,5 @@ class RewardLearner:
         # torch keeps the tensors of a loaded state and would write into the giver's.
         self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.is_trained = bool(state["is_trained"])
+        if self.label_noise is not None:
+            self.label_noise.load_state_dict(state["label_noise"])

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pbrl import reward_learning as module
 from pbrl.crops import CropConfig
 from pbrl.feedback import LabelledQueries
+from pbrl.label_noise import LabelNoiseConfig
 from pbrl.networks import EnsembleLinear
 from pbrl.preference import LossConfig
 from pbrl.replay import ReplayBuffer
@@ -337,6 +338,26 @@ def test_resumed_sessions_continue_bit_for_bit(replay):
     assert one.fit(labelled, replay, draws) == other.fit(labelled, replay, later)
     for name, value in one.ensemble.state_dict().items():
         assert torch.equal(value, other.ensemble.state_dict()[name]), name
+
+
+def test_the_share_of_right_labels_is_found_beside_the_reward(replay):
+    labelled = labelled_pairs(replay, 300)
+    is_right = torch.rand(300, generator=generator(5)) < 0.75
+    given = torch.where(is_right, labelled.labels, 1 - labelled.labels)
+    noisy = dataclasses.replace(labelled, labels=given)
+    noise = LabelNoiseConfig(reliability=0.9, rate=0.1, warmup_updates=30)
+    settings = {"learning_rate": 1e-3, "batch_size": 64, "passes": 40, "label_noise": noise}
+    fitted = learner(**settings)
+    fitted.fit(noisy, replay, generator())
+    assert fitted.label_noise.reliability.item() == pytest.approx(0.75, abs=0.08)
+    assert agreement(fitted, replay) > 0.85
+    restored = learner(seed=1, **settings)
+    restored.load_state_dict(fitted.state_dict())
+    draws = generator(), generator()
+    assert fitted.fit(noisy, replay, draws[0]) == restored.fit(noisy, replay, draws[1])
+    assert torch.equal(fitted.label_noise.reliability, restored.label_noise.reliability)
+    with pytest.raises(ValueError, match="num_annotators must be 1"):
+        RewardLearningConfig(label_noise=LabelNoiseConfig(num_annotators=2))
 
 
 def test_no_gradient_is_computed_for_inputs(replay, monkeypatch):

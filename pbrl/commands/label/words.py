@@ -9,11 +9,16 @@ WORDS = {
     "export": ("pbrl.commands.label.export", "write a record as CSV, Parquet or pairs"),
     "simulate": ("pbrl.commands.label.simulate", "label a dataset by its true rewards"),
     "report": ("pbrl.commands.label.report", "count and judge labels, or compare two files"),
+    "study": ("pbrl.commands.label.study", "make a study for people, and take out what they said"),
+    "serve": ("pbrl.commands.label.serve", "let people label a study in their browsers"),
 }
 
 
 def main(arguments: Sequence[str]) -> int | None:
     """Run `pbrl label` with the words after it."""
     return run_group(
-        "pbrl label", "Labels: simulated, or from files; in, out and judged.", WORDS, arguments
+        "pbrl label",
+        "Labels: of people, simulated, or from files; in, out and judged.",
+        WORDS,
+        arguments,
     )

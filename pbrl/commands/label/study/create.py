@@ -1,0 +1,108 @@
+"""`pbrl label study create`: start a study and invite people."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from pbrl.commands.label.study.links import OWNER, print_link
+from pbrl.envs import parse_id
+from pbrl.offline.load import load_dataset
+from pbrl.queries.human import add_queries, create_study, invite
+from pbrl.queries.human.asking import NewQuery
+from pbrl.queries.human.places import STUDIES, StudyPlace
+from pbrl.queries.human.plans import DrawConfig, drawn_queries, gold_pairs, listed_pairs
+from pbrl.queries.human.studies import StudyConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateOptions:
+    """Start a study: what is asked, in which segments, and of whom.
+
+    The segments are copied into the study, so that it needs neither file nor dataset later. `pbrl
+    label serve NAME` then serves it.
+
+    Attributes:
+        name: of the study, and of its folder.
+        pairs: .npz file of pairs (obs_1, obs_2, action_1, action_2, label), asked in its order.
+        limit: ask only the first so many of these pairs.
+        dataset: name or path of a dataset to draw queries from, instead of pairs.
+        draw: how.
+        gold: ask so many pairs of `gold_file` as gold questions.
+        gold_file: .npz file of pairs, whose labels are right.
+        invite: names of people to make links for.
+        study: what is asked of them; --study.env names the environment to draw the segments in.
+        studies: folder of all studies.
+        database_url: of a PostgreSQL; by default the study has a database file of its own.
+        url: what browsers will call the server by.
+    """
+
+    name: Annotated[str, tyro.conf.Positional]
+    pairs: Path | None = None
+    limit: int | None = None
+    dataset: str | None = None
+    draw: DrawConfig = field(default_factory=DrawConfig)
+    gold: int = 0
+    gold_file: Path | None = None
+    invite: tuple[str, ...] = ()
+    study: StudyConfig = field(default_factory=StudyConfig)
+    studies: Path = STUDIES
+    database_url: str | None = None
+    url: str = "http://127.0.0.1:8000"
+
+    def __post_init__(self) -> None:
+        if self.pairs is not None and self.dataset is not None:
+            raise ValueError("queries come from --pairs or from --dataset, not from both")
+        if bool(self.gold) != (self.gold_file is not None):
+            raise ValueError("gold questions need both --gold and --gold-file")
+        if self.study.env is not None:
+            parse_id(self.study.env)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run `pbrl label study create` with the words after it.
+
+    Raises:
+        ValueError: if a study of that name is there, or the queries do not fit it.
+    """
+    options = tyro.cli(
+        CreateOptions,
+        args=list(arguments),
+        prog="pbrl label study create",
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    queries = list(_queries(options))  # a file that does not fit leaves no study behind
+    place = StudyPlace(
+        name=options.name, studies=options.studies, database_url=options.database_url
+    )
+    database = place.open(create=True)
+    people = [(OWNER, "owner"), *((name, "annotator") for name in options.invite)]
+    with database.writing() as connection:
+        study = create_study(connection, options.name, options.study)
+        number = add_queries(connection, study, queries)
+        tokens = [
+            (name, invite(connection, study.id, name, role)[1])  # type: ignore[arg-type]
+            for name, role in people
+        ]
+    database.close()
+    console = Console(soft_wrap=True)
+    console.print(f"study {options.name}: {number} queries, in {place.folder}", markup=False)
+    for name, token in tokens:
+        print_link(console, name, options.url, token)
+    console.print(f"serve it: pbrl label serve {options.name}", markup=False)
+
+
+def _queries(options: CreateOptions) -> Iterator[NewQuery]:
+    config, parts = options.study, []
+    if options.pairs is not None:
+        parts.append(list(listed_pairs(options.pairs, config))[: options.limit])
+    if options.dataset is not None:
+        dataset = load_dataset(options.dataset)
+        parts.append(list(drawn_queries(dataset, config, options.draw)))
+    if options.gold_file is not None:
+        parts.append(list(gold_pairs(options.gold_file, config, options.gold, options.draw.seed)))
+    return chain.from_iterable(parts)
