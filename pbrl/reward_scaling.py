@@ -40,6 +40,21 @@ class RewardScalingConfig:
             raise ValueError('spread_lowest belongs to the kind "return-range"')
 
 
+def joined_members(rewards: Float[Tensor, "member step"]) -> Float[Tensor, " step"]:
+    """Return the mean over the members of what each says, standardised over the steps by itself.
+
+    DTR's ensemble normalisation (Tu et al. 2025). The result has mean 0 and a standard deviation of
+    1 only if the members agree: where they do not, the rewards shrink. A member that gives all
+    steps the same reward tells nothing and is left out; if all do, the result is 0.
+    """
+    centred = rewards - rewards.mean(1, keepdim=True)
+    std = centred.square().mean(1, keepdim=True).sqrt()
+    smallest = torch.finfo(rewards.dtype).eps * rewards.abs().amax(1, keepdim=True)
+    counts = std > smallest
+    standardized = torch.where(counts, centred / torch.where(counts, std, 1.0), 0.0)
+    return standardized.sum(0) / counts.sum().clamp(min=1)
+
+
 def scale_rewards(replay: ReplayBuffer, config: RewardScalingConfig) -> None:
     """Scale the rewards to learn from of a replay buffer, in place.
 

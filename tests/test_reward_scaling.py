@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pbrl.replay import ReplayBuffer
-from pbrl.reward_scaling import RewardScalingConfig, scale_rewards, scaled
+from pbrl.reward_scaling import RewardScalingConfig, joined_members, scale_rewards, scaled
 
 # three episodes with returns 10, -5 and 40; the second has 200 steps
 EPISODES = torch.tensor([0] * 4 + [1] * 200 + [2] * 2)
@@ -65,3 +65,26 @@ def test_equal_returns_and_impossible_settings_are_refused():
         RewardScalingConfig(factor=0.0)
     with pytest.raises(ValueError, match="spread_lowest belongs"):
         RewardScalingConfig(spread_lowest=True)
+
+
+def test_members_are_standardised_each_by_itself_by_hand():
+    members = torch.tensor([[0.1, 0.2, 0.3, 0.4], [-0.9, 0.9, 0.9, -0.9], [0.50, 0.52, 0.51, 0.53]])
+    joined = joined_members(members)
+    expected = torch.tensor([-1.227761, 0.333333, 0.333333, 0.561094])
+    torch.testing.assert_close(joined, expected, atol=1e-5, rtol=0)
+    assert joined.std(correction=0).item() == pytest.approx(0.714920, abs=1e-5)
+
+
+def test_shifted_stretched_and_permuted_members_come_to_the_same():
+    members = torch.randn(3, 20, generator=torch.Generator().manual_seed(0))
+    joined = joined_members(members)
+    changed = (members * torch.tensor([[2.0], [0.5], [3.0]]) + 1.0)[[2, 0, 1]]
+    torch.testing.assert_close(joined_members(changed), joined, atol=1e-5, rtol=1e-4)
+    alike = joined_members(members[:1].expand(3, -1))
+    torch.testing.assert_close(alike.std(correction=0), torch.tensor(1.0))
+
+
+def test_members_that_tell_nothing_are_left_out():
+    members = torch.tensor([[1.0, 2.0, 3.0], [0.3, 0.3, 0.3]])
+    torch.testing.assert_close(joined_members(members), joined_members(members[:1]))
+    assert not joined_members(members[1:]).any()

@@ -10,7 +10,7 @@ from pbrl.lookup import look_up
 # The settings that these names stand for are in `pbrl.agents.cpl_variants`.
 _CPL = (
     "cpl", "cpl-bc", "cpl-kl", "cpl-dense", "cpl-ranked",
-    "dpo", "ipo", "slic", "rdpo", "cdpo", "lcpo", "dppo",
+    "dpo", "ipo", "slic", "rdpo", "cdpo", "lcpo", "dppo-graded",
 )  # fmt: skip
 AGENTS: Mapping[str, str] = {
     "bc": "pbrl.agents.bc:BC",
@@ -20,7 +20,15 @@ AGENTS: Mapping[str, str] = {
     "p-iql": "pbrl.agents.iql:IQL",
     "p-iql-joint": "pbrl.agents.p_iql:JointPIQL",
     **dict.fromkeys(_CPL, "pbrl.agents.cpl:CPL"),
+    "dppo": "pbrl.agents.dppo:DPPO",
+    "dt": "pbrl.agents.dt:DecisionTransformer",
+    "pb-dt": "pbrl.agents.dt:DecisionTransformer",
+    "qt": "pbrl.agents.dtr:DTR",
+    "pb-qt": "pbrl.agents.dtr:DTR",
+    "dtr": "pbrl.agents.dtr:DTR",
     "ipl": "pbrl.agents.ipl:IPL",
+    "oppo": "pbrl.agents.oppo:OPPO",
+    "preference-transformer": "pbrl.agents.iql:IQL",
     "sac": "pbrl.agents.sac:SAC",
 }
 

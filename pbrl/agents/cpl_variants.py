@@ -50,7 +50,7 @@ def _ipo(config: CPLConfig) -> CPLConfig:
     return replace(config, score=score, loss=LossConfig(name="ipo", scale=1.0))
 
 
-def _dppo(config: CPLConfig) -> CPLConfig:
+def _dppo_graded(config: CPLConfig) -> CPLConfig:
     score = replace(config.score, name="distance", scale=DPPO_SCALE, average=True)
     return replace(
         config,
@@ -74,9 +74,9 @@ VARIANTS: Mapping[str, Variant] = {
     "rdpo": lambda config: _on_log_ratio(config, LossConfig(name="robust", flip_rate=FLIP_RATE)),
     "cdpo": lambda config: _on_log_ratio(config, LossConfig(name="smoothed", flip_rate=FLIP_RATE)),
     "lcpo": lambda config: replace(config, label_noise=LabelNoiseConfig()),
-    "dppo": _dppo,
+    "dppo-graded": _dppo_graded,
 }
 """`cpl-bc`, `cpl-kl` and `cpl-dense` are of Hejna et al. 2024, `cpl-ranked` is the ranking form of
 their appendix; `dpo` Rafailov et al. 2023; `ipo` Azar et al. 2023; `slic` the hinge of Zhao et al.
-2023; `rdpo` Chowdhury et al. 2024; `cdpo` label smoothing; `lcpo` Cao et al. 2025; `dppo` An et al.
-2023 without its predictor of preferences: the grades of the segments are given."""
+2023; `rdpo` Chowdhury et al. 2024; `cdpo` label smoothing; `lcpo` Cao et al. 2025; `dppo-graded` An
+et al. 2023 without its predictor of preferences: the grades of the segments are given."""

@@ -7,9 +7,9 @@ from gymnasium.vector import VectorEnv
 
 from pbrl.agents import agent_class
 from pbrl.agents.protocol import OfflineAgent
-from pbrl.feedback import LabelledQueries
+from pbrl.feedback import TIE, LabelledQueries
 from pbrl.offline.dataset import OfflineDataset
-from pbrl.pairs import PreferenceData
+from pbrl.pairs import LabelledPairs, PreferenceData
 from pbrl.randomness import Generators, derived_seed
 from pbrl.segments import Segments
 from pbrl.training.build import EVALUATION_ENV, RANDOM_POLICY, dimensions, make_env
@@ -85,6 +85,12 @@ def _prepare(
                 "labels, and there are none"
             )
         return None, None
+    if isinstance(preferences, LabelledPairs) and not bool(
+        (preferences.labelled.labels != TIE).any()
+    ):
+        raise ValueError(
+            f"all {len(preferences)} labels are ties: they prefer nothing that could be learned"
+        )
     training, held_out = hold_out(preferences, config.held_out_share, generators["held-out"])
     return spoilt(training, config.control, generators["control"]), held_out
 

@@ -16,7 +16,7 @@ from pbrl.training.statistics import Statistic, bootstrap_band, interquartile_me
 
 Against = Literal["steps", "labels"]
 
-ORACLES = ("sac", "iql")  # agents that learn from true reward, online and offline
+ORACLES = ("sac", "iql", "dt", "qt")  # agents that learn from true reward, online and offline
 STATISTICS: dict[str, Statistic] = {"mean": mean, "iqm": interquartile_mean}
 
 # Okabe and Ito's colours, told apart by the colour-blind; line styles tell them apart in grey.

@@ -10,11 +10,18 @@ from torch import Tensor
 from pbrl.feedback import LabelledQueries
 from pbrl.offline.dataset import OfflineDataset
 from pbrl.pairs import LabelledPairs, PreferenceData
+from pbrl.preference_transformer import PreferenceTransformerConfig
 from pbrl.randomness import Generators
-from pbrl.reward_learning import RewardLearner, RewardLearningConfig
+from pbrl.reward_learning import RewardLearningConfig
 from pbrl.reward_scaling import RewardScalingConfig, scale_rewards
 from pbrl.rewards import RewardConfig, RewardEnsemble
 from pbrl.segments import Segments
+from pbrl.training.reward_models import (
+    EnsembleReward,
+    MemberRule,
+    RewardModel,
+    TransformerReward,
+)
 
 PART_STEPS = 500  # gradient steps between two looks at whether the run shall stop
 
@@ -25,7 +32,12 @@ class RewardStageConfig:
 
     Attributes:
         source: "labels" fits a reward to them, "true" takes the environment's: the oracle.
-        network: the reward networks.
+        model: "ensemble", perceptrons that look at single steps, or "preference-transformer", a
+            network that looks at what came before as well (Kim et al. 2023).
+        network: the perceptrons.
+        members: how their rewards are joined: their "mean", or the mean of what each is after it
+            has been "standardized" over the dataset, as in DTR (Tu et al. 2025).
+        transformer: the network of the other kind.
         learning: how they are fitted: in one session, whose accuracy is taken over each pass. Pairs
             to judge by are held out by the run, not here.
         num_pairs: drawn once from scored segments, any two of which make a pair.
@@ -33,7 +45,10 @@ class RewardStageConfig:
     """
 
     source: Literal["labels", "true"] = "labels"
+    model: Literal["ensemble", "preference-transformer"] = "ensemble"
     network: RewardConfig = field(default_factory=RewardConfig)
+    members: MemberRule = "mean"
+    transformer: PreferenceTransformerConfig = field(default_factory=PreferenceTransformerConfig)
     learning: RewardLearningConfig = field(default_factory=RewardLearningConfig)
     num_pairs: int = 10_000
     scaling: RewardScalingConfig = field(default_factory=RewardScalingConfig)
@@ -47,6 +62,17 @@ class RewardStageConfig:
             raise ValueError(
                 'learning.accuracy_over must be "pass" and learning.validation_share 0, got '
                 f"{self.learning.accuracy_over!r} and {self.learning.validation_share}"
+            )
+        if self.model == "preference-transformer":
+            self._check_transformer()
+
+    def _check_transformer(self) -> None:
+        learning = self.learning
+        plain = (learning.crops, learning.label_noise, learning.bootstrap_share)
+        if plain != (None, None, 1.0):
+            raise ValueError(
+                "learning.crops, learning.label_noise and learning.bootstrap_share are for an "
+                f"ensemble, and the model is {self.model!r}"
             )
 
 
@@ -86,14 +112,7 @@ class RewardStage:
         self.dataset = dataset
         self._generator = generators["reward"]
         self._labelled = _pairs_of(preferences, config.num_pairs, self._generator)
-        ensemble = RewardEnsemble(
-            config.network,
-            dataset.observation_dim,
-            dataset.action_dim,
-            device=dataset.replay.device,
-            generator=generators["initial"],
-        )
-        self.learner = RewardLearner(config.learning, ensemble)
+        self.model = _model(config, dataset, self._labelled, generators)
         self.num_steps = 0
         self.is_complete = False
         self.metrics: dict[str, float] = {}
@@ -109,7 +128,7 @@ class RewardStage:
         steps_per_pass = -(-len(self._labelled) // learning.batch_size)
         part = max(1, PART_STEPS // steps_per_pass) * steps_per_pass
         part = min(part, self.max_steps - self.num_steps)
-        self.metrics = self.learner.fit(
+        self.metrics = self.model.fit(
             self._labelled, self.dataset.replay, self._generator, max_steps=part
         )
         taken = int(self.metrics["reward/steps"])
@@ -122,18 +141,18 @@ class RewardStage:
             self._relabel()
 
     def _relabel(self) -> None:
-        self.dataset.replay.relabel(self.learner.ensemble.mean_reward)
+        replay = self.dataset.replay
+        replay.all_rewards().copy_(self.model.step_rewards(replay))
         scale_rewards(self.dataset.replay, self.config.scaling)
 
     def segment_scores(self, segments: Segments) -> Float[Tensor, "*shape"]:
-        """Return the sum of predicted rewards of each segment, the mean over the members."""
-        with torch.no_grad():
-            return self.learner.ensemble.segment_returns(segments).mean(0)
+        """Return what the model says that segments are worth."""
+        return self.model.segment_scores(segments)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the networks, their optimiser and how far they are."""
         return {
-            "learner": self.learner.state_dict(),
+            "model": self.model.state_dict(),
             "num_steps": self.num_steps,
             "is_complete": self.is_complete,
             "metrics": dict(self.metrics),
@@ -141,12 +160,33 @@ class RewardStage:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned, and with a complete fit the rewards."""
-        self.learner.load_state_dict(state["learner"])
+        self.model.load_state_dict(state["model"])
         self.num_steps = int(state["num_steps"])
         self.is_complete = bool(state["is_complete"])
         self.metrics = dict(state["metrics"])
         if self.is_complete:
             self._relabel()
+
+
+def _model(
+    config: RewardStageConfig,
+    dataset: OfflineDataset,
+    labelled: LabelledQueries,
+    generators: Generators,
+) -> RewardModel:
+    """Return the configured model, untrained."""
+    if config.model == "preference-transformer":
+        return TransformerReward(
+            config.transformer, config.learning, dataset, labelled, generators["reward"]
+        )
+    ensemble = RewardEnsemble(
+        config.network,
+        dataset.observation_dim,
+        dataset.action_dim,
+        device=dataset.replay.device,
+        generator=generators["initial"],
+    )
+    return EnsembleReward(config.learning, ensemble, config.members)
 
 
 def _pairs_of(

@@ -130,16 +130,6 @@ class EnvironmentScorer:
 
 
 @runtime_checkable
-class HasPolicy(Protocol):
-    """An agent whose policy has a density."""
-
-    @property
-    def policy(self) -> DensityPolicy:
-        """The policy."""
-        ...
-
-
-@runtime_checkable
 class ScoresSegments(Protocol):
     """An agent that knows itself which segments it prefers."""
 
@@ -155,7 +145,7 @@ class HeldOutScorer:
     is no measure of how well a policy acts: a policy that has left the data can have a high one.
 
     Args:
-        agent: whose policy has a density.
+        agent: has a policy with a density, or with labels held out scores segments.
         replay: where the segments lie.
         held_out: pairs that nobody learns from; None scores by the likelihood alone.
         segments: data whose log-likelihood per step is reported.
@@ -163,7 +153,7 @@ class HeldOutScorer:
         view: what is done to segments before the agent sees them; a `score` sees them as they are.
 
     Raises:
-        ValueError: if the agent has no policy with a density.
+        ValueError: if the agent has no policy with a density, and that is needed.
     """
 
     def __init__(  # noqa: PLR0913  keyword-only
@@ -176,7 +166,10 @@ class HeldOutScorer:
         score: Callable[[Segments], Tensor] | None = None,
         view: Callable[[Segments], Segments] = lambda segments: segments,
     ) -> None:
-        if not isinstance(agent, HasPolicy):
+        policy = getattr(agent, "policy", None)
+        self._density = policy if isinstance(policy, DensityPolicy) else None
+        judges = score is not None or isinstance(agent, ScoresSegments)
+        if self._density is None and (held_out is None or not judges):
             raise ValueError(
                 f"{type(agent).__name__} has no density to be scored by; give an environment"
             )
@@ -190,7 +183,11 @@ class HeldOutScorer:
     @torch.no_grad()
     def __call__(self) -> Score:
         """Return the accuracy on the pairs held out, or without them the log-likelihood."""
-        with evaluating(self._agent.policy):
+        if self._density is None:
+            assert self._held_out is not None  # checked
+            accuracy = self._accuracy(self._held_out)
+            return Score(LABEL_ACCURACY, accuracy, {f"eval/{LABEL_ACCURACY}": accuracy})
+        with evaluating(self._density):
             steps = self._log_density(self._segments).sum() / self._segments.mask.sum()
             metrics = {f"eval/{LOG_LIKELIHOOD}": float(steps)}
             if self._held_out is None:
@@ -208,7 +205,8 @@ class HeldOutScorer:
         return self._log_density(segments)
 
     def _log_density(self, segments: Segments) -> Tensor:
-        values = self._agent.policy.log_prob(segments.observations, segments.actions)
+        assert self._density is not None  # checked
+        values = self._density.log_prob(segments.observations, segments.actions)
         return sum_score(values, segments.mask)
 
     def _accuracy(self, labelled: LabelledQueries) -> float:
