@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import tyro
 from rich.console import Console
 
-from pbrl.commands.label.study.opened import StudyOptions
-from pbrl.queries.human.serving import ServeConfig, serve
+from pbrl.commands.label.study.opened import StudyOptions, opened
+from pbrl.queries.human.serving import ServeConfig, listen, serve
+from pbrl.queries.human.web.links import invitation_link
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str]) -> None:
     """Run `pbrl label serve` with the words after it.
 
     Raises:
-        ValueError: if there is no such study, or other machines would be let in unasked.
+        ValueError: if there is no such study, the port is taken, or other machines would be let in
+            unasked.
     """
     options = tyro.cli(ServeOptions, args=list(arguments), prog="pbrl label serve")
     config = ServeConfig(
@@ -47,9 +49,16 @@ def main(arguments: Sequence[str]) -> None:
         url=options.url,
         draws_clips=options.draw_clips,
     )
-    options.place.open().close()
+    with opened(options.place, writes=False):
+        pass  # it is there
+    sock = listen(config)
     console = Console(soft_wrap=True)
     if config.warning is not None:
         console.print(f"warning: {config.warning}", markup=False)
-    console.print(f"serving {options.name} at {config.public_url}; Ctrl-C ends it", markup=False)
-    serve(config)
+    link = invitation_link(config.public_url, "...")
+    console.print(
+        f"serving {options.name} at {config.public_url} (invitations: {link}); Ctrl-C ends it",
+        markup=False,
+        highlight=False,
+    )
+    serve(config, sock)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pbrl.commands.extras import LABEL, needs_extra
 from pbrl.commands.groups import run_group
 
 WORDS = {
@@ -16,9 +17,10 @@ WORDS = {
 
 def main(arguments: Sequence[str]) -> int | None:
     """Run `pbrl label` with the words after it."""
-    return run_group(
-        "pbrl label",
-        "Labels: of people, simulated, or from files; in, out and judged.",
-        WORDS,
-        arguments,
-    )
+    with needs_extra("label", LABEL):
+        return run_group(
+            "pbrl label",
+            "Labels: of people, simulated, or from files; in, out and judged.",
+            WORDS,
+            arguments,
+        )

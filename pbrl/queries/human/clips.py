@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, and_, func, select, update
 
 from pbrl.queries.human import tables
 from pbrl.queries.human.assignments import Assignment
@@ -19,6 +19,7 @@ ClipStatus = Literal["waiting", "ready", "plot"]
 
 CLAIM_SECONDS = 120.0
 MAX_ATTEMPTS = 2
+MAX_REASONS = 3
 
 _CLIP = tables.clip.c
 _LINK = tables.query_segment.c
@@ -132,6 +133,20 @@ def clip_counts(connection: Connection, study_id: int) -> dict[str, int]:
     for status in connection.execute(rows).scalars():
         counts[status] += 1
     return counts
+
+
+def drawing_reasons(
+    connection: Connection, study_id: int, limit: int = MAX_REASONS
+) -> dict[str, int]:
+    """Return why clips of a study are drawings, with how many; the most frequent reasons."""
+    number = func.count()
+    rows = (
+        select(_CLIP.reason, number)
+        .where(_CLIP.study_id == study_id, _CLIP.status == "plot")
+        .group_by(_CLIP.reason)
+        .order_by(number.desc(), _CLIP.reason)
+    )
+    return dict(connection.execute(rows.limit(limit)).tuples().all())
 
 
 def clip_file(connection: Connection, person: Person, segment_id: int, folder: Path) -> Path:

@@ -38,8 +38,11 @@ class Database:
     def __init__(self, url: str) -> None:
         try:
             address = make_url(url)
-        except ArgumentError as error:
-            raise ValueError(f"no database address: {error}") from error
+        except (ArgumentError, ValueError):  # the address may hold a password: it is not repeated
+            raise ValueError(
+                "a database address looks like postgresql://user:password@host:5432/name or "
+                "sqlite:///file"
+            ) from None
         if address.drivername in ("postgresql", "postgres"):
             address = address.set(drivername=POSTGRESQL)
         if address.drivername not in ("sqlite", POSTGRESQL):

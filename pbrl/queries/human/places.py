@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from pbrl.lookup import suggest
 from pbrl.queries.human.database import Database, sqlite_url
+from pbrl.queries.human.studies import check_name
 
 STUDIES = Path("studies")
 DATABASE = "study.db"
@@ -25,6 +27,9 @@ class StudyPlace:
     name: str
     studies: Path = STUDIES
     database_url: str | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
 
     @property
     def folder(self) -> Path:
@@ -48,11 +53,14 @@ class StudyPlace:
         if create:
             self.folder.mkdir(parents=True, exist_ok=True)
         elif self.database_url is None and not (self.folder / DATABASE).is_file():
+            names = sorted(file.parent.name for file in self.studies.glob(f"*/{DATABASE}"))
             raise ValueError(
-                f"there is no study {self.name!r} in {self.studies}; "
-                f"`pbrl label study create {self.name}` starts one"
+                f"there is no study {self.name!r} in the folder {self.studies}"
+                f"{suggest(self.name, names)} (known: {', '.join(names) or 'none'})"
             )
         try:
             return Database(self.url)
+        except DBAPIError as error:  # what the driver says, without a link to its library's pages
+            raise ValueError(f"the database cannot be opened: {str(error.orig).strip()}") from None
         except SQLAlchemyError as error:
             raise ValueError(f"the database cannot be opened: {error}") from None

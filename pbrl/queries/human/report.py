@@ -18,7 +18,7 @@ from pbrl.queries.human.agreement import (
     krippendorff_alpha,
 )
 from pbrl.queries.human.answers import GivenAnswer, current_answers
-from pbrl.queries.human.clips import clip_counts
+from pbrl.queries.human.clips import clip_counts, drawing_reasons
 from pbrl.queries.human.kinds import PAIR_KINDS, FeedbackKind, Value, describe, to_shown_order
 from pbrl.queries.human.people import Person, list_people
 from pbrl.queries.human.studies import Study
@@ -83,6 +83,7 @@ class StudyReport:
         num_answers: answers to plain queries that count.
         num_wanted: how many the study wants.
         clips: how many clips have each status.
+        drawn_because: why clips are drawings, with how many, the most frequent reasons first.
         choices: how many answers there are of each wording, the most frequent first.
         people: what each annotator did.
         kappa: Cohen's, where just two people answered.
@@ -97,6 +98,7 @@ class StudyReport:
     num_answers: int
     num_wanted: int
     clips: Mapping[str, int]
+    drawn_because: Mapping[str, int]
     choices: Mapping[str, int]
     people: tuple[PersonReport, ...]
     kappa: Coefficient | None
@@ -126,6 +128,7 @@ def study_report(connection: Connection, study: Study) -> StudyReport:
         num_answers=len(plain),
         num_wanted=num_queries * wanted,
         clips=clip_counts(connection, study.id),
+        drawn_because=drawing_reasons(connection, study.id),
         choices=_choices(study, plain),
         people=tuple(
             person_report(study.config.kind, person, answers)

@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pbrl.queries.human.database import Database
-from pbrl.queries.human.web.settings import WebSettings, load_secret
+from pbrl.queries.human.web.settings import WebSettings, check_url, load_secret
 
 CLIPS = "clips"
 SHUTDOWN_SECONDS = 10
@@ -50,6 +51,7 @@ class ServeConfig:
                 f"host {self.host} lets other machines in: say --expose if that is meant, and put "
                 "a proxy with TLS in front"
             )
+        check_url(self.public_url)
 
     @property
     def public_url(self) -> str:
@@ -79,11 +81,32 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def serve(config: ServeConfig) -> None:
+def listen(config: ServeConfig) -> socket.socket:
+    """Return a socket that listens where the configuration says.
+
+    Raises:
+        ValueError: if the port is taken, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        return socket.create_server((config.host, config.port), family=family)
+    except OSError as error:
+        raise ValueError(
+            f"cannot listen at {config.host} port {config.port}: {error.strerror}; "
+            "choose another with --port"
+        ) from None
+
+
+def serve(config: ServeConfig, sock: socket.socket | None = None) -> None:
     """Serve until interrupted.
+
+    Args:
+        config: where and how.
+        sock: what `listen` returned, for a caller who wants to know first whether the port is free.
 
     Raises:
         ImportError: if the extra `label` is not installed.
+        ValueError: if the port is taken.
     """
     try:
         import uvicorn
@@ -91,6 +114,7 @@ def serve(config: ServeConfig) -> None:
         from pbrl.queries.human.web.app import create_app
     except ImportError as error:
         raise ImportError(f"{error}: pip install 'pbrl[label]'") from None
+    sock = sock or listen(config)
     config.folder.mkdir(parents=True, exist_ok=True)
     settings = WebSettings(
         clips=config.folder / CLIPS, secret=load_secret(config.folder), url=config.public_url
@@ -98,10 +122,8 @@ def serve(config: ServeConfig) -> None:
     database = Database(config.database_url)
     drawing = ClipProcess(config) if config.draws_clips else None
     try:
-        uvicorn.run(
+        options = uvicorn.Config(
             create_app(database, settings),
-            host=config.host,
-            port=config.port,
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -109,6 +131,7 @@ def serve(config: ServeConfig) -> None:
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
+        uvicorn.Server(options).run(sockets=[sock])
     finally:
         if drawing is not None:
             drawing.stop()

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, insert, select, update
 
+from pbrl.lookup import suggest
 from pbrl.queries.human import tables
 from pbrl.queries.human.errors import Conflict, NotFound
 from pbrl.queries.human.kinds import KINDS, FeedbackKind
@@ -127,6 +128,19 @@ class Study:
     created_at: float
 
 
+def check_name(name: str) -> None:
+    """Refuse what is no name of a study, which is also that of its folder.
+
+    Raises:
+        ValueError: saying what a name is.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            "the name of a study has 1 to 64 letters, digits, dots, dashes and underscores and "
+            f"starts with a letter or digit, got {name!r}"
+        )
+
+
 def create_study(connection: Connection, name: str, config: StudyConfig) -> Study:
     """Start a study without queries.
 
@@ -134,11 +148,7 @@ def create_study(connection: Connection, name: str, config: StudyConfig) -> Stud
         ValueError: if the name is not one for a folder.
         Conflict: if there is a study of that name.
     """
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            "the name of a study has 1 to 64 letters, digits, dots, dashes and underscores and "
-            f"starts with a letter or digit, got {name!r}"
-        )
+    check_name(name)
     if connection.execute(select(tables.study.c.id).where(tables.study.c.name == name)).first():
         raise Conflict(f"there is a study {name!r} already")
     row = {"name": name, "config": config.plain(), "state": "open", "created_at": time.time()}
@@ -157,8 +167,9 @@ def find_study(connection: Connection, name: str | int) -> Study:
     column = tables.study.c.name if isinstance(name, str) else tables.study.c.id
     row = connection.execute(select(tables.study).where(column == name)).mappings().first()
     if row is None:
-        known = ", ".join(study.name for study in list_studies(connection)) or "none"
-        raise NotFound(f"there is no study {name!r}; there are: {known}")
+        names = [study.name for study in list_studies(connection)]
+        known = ", ".join(names) or "none"
+        raise NotFound(f"there is no study {name!r}{suggest(str(name), names)} (known: {known})")
     return _study(row)
 
 

@@ -46,6 +46,7 @@ class ClipWorker:
         self._studies: dict[int, Study] = {}
         self._renderers: dict[int, SegmentRenderer | str] = {}  # or why there is none
         self._limits: dict[int, Limits] = {}
+        self._told: set[tuple[int, str]] = set()
 
     def work(self, stop: threading.Event, *, until_idle: bool = False) -> int:
         """Draw what is wanted until told to stop, and return how many clips were drawn."""
@@ -80,7 +81,9 @@ class ClipWorker:
             status, name = "plot", f"{clip.digest}.png"
             limits = self._limits_of(study)
             write_plot(path.with_name(name), clip.segment, limits, study.config.frame_size)
-            log.info("segment %d of study %s is drawn: %s", clip.segment_id, study.name, reason)
+            if (study.id, reason) not in self._told:
+                self._told.add((study.id, reason))
+                log.info("study %s has drawings in place of films: %s", study.name, reason)
         with self._database.writing() as connection:
             finish_clip(connection, clip, status, name, reason or "")  # type: ignore[arg-type]
 
@@ -130,7 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="pbrl.queries.human.worker")
     parser.add_argument("--folder", type=Path, required=True)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="clips: %(message)s")
+    logging.basicConfig(format="clips: %(message)s")
+    log.setLevel(logging.INFO)
     os.nice(NICENESS)  # whoever labels comes first
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -58,7 +58,7 @@ def test_a_name_is_taken_once(database):
         create_study(connection, "hop", StudyConfig())
     with pytest.raises(Conflict), database.writing() as connection:
         create_study(connection, "hop", StudyConfig())
-    with pytest.raises(NotFound, match="there are: hop"), database.reading() as connection:
+    with pytest.raises(NotFound, match=r"\(known: hop\)"), database.reading() as connection:
         find_study(connection, "jump")
 
 

@@ -17,6 +17,7 @@ from pbrl.queries.human.asking import NewQuery
 from pbrl.queries.human.places import STUDIES, StudyPlace
 from pbrl.queries.human.plans import DrawConfig, drawn_queries, gold_pairs, listed_pairs
 from pbrl.queries.human.studies import StudyConfig
+from pbrl.queries.human.web.settings import check_url
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,8 @@ class CreateOptions:
     """Start a study: what is asked, in which segments, and of whom.
 
     The segments are copied into the study, so that it needs neither file nor dataset later. `pbrl
-    label serve NAME` then serves it.
+    label serve NAME` then serves it. Without pairs or dataset it starts empty, for a training run
+    that asks people.
 
     Attributes:
         name: of the study, and of its folder.
@@ -59,8 +61,16 @@ class CreateOptions:
             raise ValueError("queries come from --pairs or from --dataset, not from both")
         if bool(self.gold) != (self.gold_file is not None):
             raise ValueError("gold questions need both --gold and --gold-file")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be at least 1, got {self.limit}")
+        if len({OWNER, *self.invite}) <= len(self.invite):
+            raise ValueError(
+                f"invite takes names that differ from each other and from {OWNER!r}, which is "
+                f"yours, got {' '.join(self.invite)}"
+            )
         if self.study.env is not None:
             parse_id(self.study.env)
+        check_url(self.url)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -41,6 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run `pbrl label study export` with the words after it."""
     options = tyro.cli(StudyExportOptions, args=list(arguments), prog="pbrl label study export")
     with opened(options.place, writes=False) as (connection, study):
+        options.out.parent.mkdir(parents=True, exist_ok=True)
         if options.out.suffix == ".npz" and options.holds == "record":
             record = feedback_record(connection, study, options.aggregate)
             record.save(options.out)

@@ -11,6 +11,7 @@ from pbrl.commands.label.study.links import print_link
 from pbrl.commands.label.study.opened import StudyOptions, opened
 from pbrl.queries.human import invite
 from pbrl.queries.human.people import Role, list_people, renew_token
+from pbrl.queries.human.web.settings import check_url
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +21,17 @@ class InviteOptions(StudyOptions):
     Attributes:
         people: their names.
         role: annotators label in a browser, programs over HTTP, owners see everything.
-        url: what browsers call the server by.
+        url: what browsers call the server by, as `pbrl label serve` prints it.
     """
 
     people: Annotated[tuple[str, ...], tyro.conf.Positional]
     role: Role = "annotator"
     url: str = "http://127.0.0.1:8000"
+
+    def __post_init__(self) -> None:
+        if not self.people:
+            raise ValueError("name the people to make links for")
+        check_url(self.url)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -121,7 +121,10 @@ def _csv(connection: Connection, study: Study, _: Aggregate) -> bytes:
 
 
 def _parquet(connection: Connection, study: Study, _: Aggregate) -> bytes:
-    return table_as_parquet(answer_table(connection, study))
+    try:
+        return table_as_parquet(answer_table(connection, study))
+    except ImportError as error:
+        raise ValueError(str(error)) from None
 
 
 def _record(connection: Connection, study: Study, aggregate: Aggregate) -> bytes:

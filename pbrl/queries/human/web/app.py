@@ -4,10 +4,12 @@ import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 import pbrl
@@ -15,7 +17,7 @@ from pbrl.queries.human.database import Database
 from pbrl.queries.human.errors import Conflict, NotFound
 from pbrl.queries.human.web import admin_api, api, pages
 from pbrl.queries.human.web.access import Server
-from pbrl.queries.human.web.guards import BodyLimit, SecurityHeaders
+from pbrl.queries.human.web.guards import HEADERS, BodyLimit, SecurityHeaders
 from pbrl.queries.human.web.settings import WebSettings
 
 DESCRIPTION = """People and programs label segments of robot behaviour.
@@ -48,6 +50,8 @@ def create_app(database: Database, settings: WebSettings) -> FastAPI:
     for kind, status in _STATUS.items():
         app.add_exception_handler(kind, _refusal(status))
     app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(Exception, _failed)
     app.add_exception_handler(OperationalError, _busy)
     app.add_middleware(BodyLimit)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=settings.hosts)
@@ -63,6 +67,21 @@ def _refusal(status: int) -> Any:
         return JSONResponse({"detail": str(error)}, status)
 
     return refuse
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """Show a page to whoever looks at one, and the reason as JSON to programs."""
+    assert isinstance(error, HTTPException)
+    if "text/html" in request.headers.get("accept", ""):
+        return pages.error_page(request, error.status_code, str(error.detail))
+    return await http_exception_handler(request, error)
+
+
+async def _failed(_: Request, error: Exception) -> JSONResponse:
+    """Say that the fault is the server's; what it was is in its log alone."""
+    del error
+    detail = "the server made a mistake; its log says which"
+    return JSONResponse({"detail": detail}, 500, HEADERS)
 
 
 async def _malformed(_: Request, error: Exception) -> JSONResponse:

@@ -24,7 +24,7 @@ CONTENT_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-_HEADERS = {
+HEADERS = {
     "content-security-policy": CONTENT_POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -40,7 +40,7 @@ class SecurityHeaders:
 
     def __init__(self, app: App, *, is_secure: bool) -> None:
         self._app = app
-        headers = dict(_HEADERS)
+        headers = dict(HEADERS)
         if is_secure:
             headers["strict-transport-security"] = "max-age=31536000"
         self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]

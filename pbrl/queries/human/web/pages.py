@@ -104,6 +104,15 @@ def clip(request: Request, segment_id: Annotated[int, PathPart(ge=1, le=MAX_NUMB
     return FileResponse(path, media_type=MEDIA[path.suffix], headers={"Cache-Control": KEEP_CLIP})
 
 
+def error_page(request: Request, status: int, reason: str) -> Response:
+    """Return a page that says why there is no other."""
+    title = {404: "There is no such page", 429: "Too many requests"}.get(
+        status, "That is not possible"
+    )
+    reason = "The address may be cut off, or is not meant for you." if status == 404 else reason  # noqa: PLR2004
+    return _page(request, "error.html", None, status=status, title=title, reason=reason)
+
+
 def _admin(request: Request, template: str) -> Response:
     visitor = find_visitor(request)
     if visitor is None or visitor.person.role != "owner":
@@ -118,11 +127,18 @@ def _home(visitor: Visitor) -> str:
     return "/admin" if visitor.person.role == "owner" else "/label"
 
 
-def _page(request: Request, template: str, visitor: Visitor | None, **content: Any) -> Response:
+def _page(
+    request: Request,
+    template: str,
+    visitor: Visitor | None,
+    *,
+    status: int = 200,
+    **content: Any,
+) -> Response:
     sessions = server_of(request).sessions
     session = None if visitor is None else visitor.session
     token = "" if session is None else sessions.csrf_token(session)
     person = None if visitor is None else visitor.person
     return templates.TemplateResponse(
-        request, template, {"csrf_token": token, "person": person, **content}
+        request, template, {"csrf_token": token, "person": person, **content}, status_code=status
     )

@@ -11,6 +11,17 @@ SECRET_FILE = "cookie-key"  # noqa: S105  the name of a file
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
+def check_url(url: str) -> None:
+    """Refuse what is no address of a server.
+
+    Raises:
+        ValueError: saying what one is.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+        raise ValueError(f"url must be http(s)://host[:port], got {url!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class WebSettings:
     """Settings of one server.
@@ -31,9 +42,7 @@ class WebSettings:
     request_rate: float = 20.0
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
-            raise ValueError(f"url must be http(s)://host[:port], got {self.url!r}")
+        check_url(self.url)
 
     @property
     def is_secure(self) -> bool:

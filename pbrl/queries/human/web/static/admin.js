@@ -2,6 +2,7 @@
 import { call, toast } from "./api.js";
 
 const RENEW_MILLISECONDS = 4000;
+const KEEP_MILLISECONDS = 60000; // a download, until the browser has it
 const at = (id) => document.getElementById(id);
 
 async function load(path, element) {
@@ -48,7 +49,7 @@ at("panel").addEventListener("click", (event) => {
   const { state, renew: renewed, revoke } = event.target.dataset;
   event.target.blur();
   if (state) attempt(() => call("PUT", "/api/admin/state", { state }));
-  if (renewed) attempt(async () => showLink(await call("POST", `/api/admin/people/${renewed}/renew`)));
+  if (renewed && confirm("Make a new link? The old one and the sessions that it opened end. The answers stay.")) attempt(async () => showLink(await call("POST", `/api/admin/people/${renewed}/renew`)));
   if (revoke && confirm("Take this link back? The answers stay.")) attempt(() => call("POST", `/api/admin/people/${revoke}/revoke`));
 });
 
@@ -67,6 +68,23 @@ at("copy").addEventListener("click", async () => {
     getSelection().selectAllChildren(at("link-text"));
     toast("Press Ctrl-C to copy");
   }
+});
+
+// A refusal is said on this page instead of taking its place.
+async function download(link) {
+  const response = await fetch(link.href, { credentials: "same-origin" });
+  if (!response.ok) throw new Error((await response.json()).detail);
+  const [, name] = response.headers.get("content-disposition").match(/filename="(.+)"/);
+  const url = URL.createObjectURL(await response.blob());
+  Object.assign(document.createElement("a"), { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), KEEP_MILLISECONDS);
+}
+
+at("exports").addEventListener("click", (event) => {
+  const link = event.target.closest("a");
+  if (!link) return;
+  event.preventDefault();
+  download(link).catch((error) => toast(`Not exported: ${error.message}`, 8000));
 });
 
 at("aggregate")?.addEventListener("change", (event) => {

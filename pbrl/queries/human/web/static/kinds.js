@@ -47,7 +47,7 @@ class Kind {
     return true;
   }
   get keys() {
-    return [["↓ or S", "can't tell"], ["Z or Backspace", "take the last answer back"]];
+    return [["↓ S", "can't tell"], ["Z Backspace", "take the last answer back"]];
   }
 }
 
@@ -73,7 +73,7 @@ class Pair extends Kind {
     return true;
   }
   get keys() {
-    return [["← or A", "the left clip is better"], ["→ or D", "the right clip is better"], ["↑ or W", "equally good"], ...super.keys];
+    return [["← A", "the left clip is better"], ["→ D", "the right clip is better"], ["↑ W", "equally good"], ...super.keys];
   }
 }
 
@@ -119,7 +119,7 @@ class Moment extends Pair {
     return true;
   }
   get keys() {
-    return [["I, O", "the deciding moment starts, ends here"], ...super.keys];
+    return [["I O", "the deciding moment starts, ends here"], ...super.keys];
   }
 }
 
@@ -193,7 +193,7 @@ class Ranking extends Kind {
     if (this.send) this.send.disabled = this.order.length < this.scene.clips.length;
   }
   get keys() {
-    return [["1 to 9", "this clip is the next best"], ["X", "start over"], ["Enter", "send the order"], ...super.keys];
+    return [["1 … 9", "this clip is the next best"], ["X", "start over"], ["Enter", "send the order"], ...super.keys];
   }
 }
 

@@ -213,10 +213,10 @@ addEventListener("keydown", (event) => {
 
 // --- start -----------------------------------------------------------------
 
-const rows = [...kind.keys, ["space", "play or pause"], [", and .", "one step back, one step on"], ["[ and ]", "slower, faster"], ["H", "this help"]];
+const rows = [...kind.keys, ["space", "play or pause"], [", .", "one step back, one step on"], ["[ ]", "slower, faster"], ["H", "this help"]];
 for (const [keys, words] of rows) {
   const row = at("keys").insertRow();
-  row.insertCell().append(Object.assign(document.createElement("kbd"), { textContent: keys }));
+  row.insertCell().append(...keys.split(" ").map((key) => Object.assign(document.createElement("kbd"), { textContent: key })));
   row.insertCell().textContent = words;
 }
 at("help-button").addEventListener("click", () => at("help").showModal());
