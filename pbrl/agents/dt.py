@@ -21,6 +21,8 @@ from pbrl.replay import ReplayBuffer
 from pbrl.transformer import TransformerConfig
 from pbrl.windows import WindowBatch, WindowSizes
 
+SCALED_RETURN = 10.0  # the largest, where the scale follows the dataset
+
 
 @dataclass(frozen=True, kw_only=True)
 class DTConfig:
@@ -36,7 +38,8 @@ class DTConfig:
         optimizer: "adam" adds the decay to the gradient, "adamw" takes it off the parameters.
         weight_decay: 0 or above.
         gradient_clip: largest norm of the gradient, above 0.
-        return_scale: returns are divided by it before the policy sees them, above 0.
+        return_scale: returns are divided by it before the policy sees them, above 0. None takes a
+            tenth of the largest absolute return of the dataset.
         target_factor: what is asked for when acting, as a multiple of the best return; see
             `pbrl.agents.dtr_losses.return_targets`.
         observation_weight: weight of the error of the next observation, predicted from each action;
@@ -57,7 +60,7 @@ class DTConfig:
     optimizer: Literal["adam", "adamw"] = "adam"
     weight_decay: float = 1e-4
     gradient_clip: float = 9.0
-    return_scale: float = 10.0
+    return_scale: float | None = 10.0
     target_factor: float = 1.0
     observation_weight: float = 0.0
     cached: bool = True
@@ -67,7 +70,7 @@ class DTConfig:
         for name, legal, holds in (
             ("weight_decay", "0 or above", self.weight_decay >= 0),
             ("gradient_clip", "above 0", self.gradient_clip > 0),
-            ("return_scale", "above 0", self.return_scale > 0),
+            ("return_scale", "above 0", self.return_scale is None or self.return_scale > 0),
             (
                 "observation_weight",
                 "0 or above, and above 0 with policy.predict_observations alone",
@@ -103,6 +106,7 @@ class DecisionTransformer:
 
     Attributes:
         max_return: best return of the dataset; NaN until `prepare`.
+        return_scale: what returns are divided by; NaN until it is known.
         episode_length: steps of its longest episode.
 
     Raises:
@@ -127,6 +131,7 @@ class DecisionTransformer:
             raise ValueError(f"generator must be on {self.device}, got one on {generator.device}")
         self.num_updates = 0
         self.max_return, self.episode_length = float("nan"), 0
+        self.return_scale = config.return_scale or float("nan")
         dims = (1, observation_dim, action_dim)
         self.policy = SequencePolicy(config.policy, *dims, generator=generator)
         kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
@@ -158,7 +163,10 @@ class DecisionTransformer:
             )
         returns = torch.zeros(int(episode.max()) + 1, dtype=torch.float64, device=rewards.device)
         returns.index_add_(0, episode, rewards.double())
-        self.max_return = float(returns[episode.unique()].max())
+        returns = returns[episode.unique()]
+        self.max_return = float(returns.max())
+        if self.config.return_scale is None:
+            self.return_scale = float(returns.abs().max()) / SCALED_RETURN
 
     def act(
         self, observations: Float[Tensor, "batch obs"], deterministic: bool
@@ -181,7 +189,7 @@ class DecisionTransformer:
         asked = return_targets(self.max_return, factors)
         return ReturnActor(
             self.policy,
-            torch.tensor(asked, device=self.device) / self.config.return_scale,
+            torch.tensor(asked, device=self.device) / self.return_scale,
             self.episode_length or self.config.policy.num_timesteps,
             cached=self.config.cached and exact is None,
             choose=choose,
@@ -223,7 +231,7 @@ class DecisionTransformer:
         self, windows: WindowBatch
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Bool[Tensor, "window time"]]:
         """Return what the policy reads of windows."""
-        conditions = windows.returns_to_go[..., None] / self.config.return_scale
+        conditions = windows.returns_to_go[..., None] / self.return_scale
         return conditions, windows.observations, windows.actions, windows.timesteps, windows.mask
 
     def step(self, loss: Tensor) -> Tensor:
@@ -238,13 +246,18 @@ class DecisionTransformer:
 
     def state_dict(self) -> dict[str, Any]:
         """Return parameters, optimiser, what was found in the dataset and the number of updates."""
-        found = {"max_return": self.max_return, "episode_length": self.episode_length}
+        found = {
+            "max_return": self.max_return,
+            "return_scale": self.return_scale,
+            "episode_length": self.episode_length,
+        }
         return state_of_parts(self._parts(), self.num_updates) | found
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.num_updates = load_parts(self._parts(), state)
         self.max_return = float(state["max_return"])
+        self.return_scale = float(state["return_scale"])
         self.episode_length = int(state["episode_length"])
 
     def _parts(self) -> Parts:

@@ -28,12 +28,14 @@ class FitOptions:
         dataset: a path (HDF5 of D4RL or Robomimic, NPZ, a Minari dataset, a run) or a name with its
             kind, such as minari:mujoco/hopper/expert-v0.
         labels: file or folder of labels; not needed where the dataset holds them, or by agents that
-            do without.
+            do without. foresight:budget=2000 makes those of OPPO's paper from true rewards.
         agent: bc clones the dataset, %bc its best episodes, sft the preferred segments; iql learns
             from the true reward, p-iql from one learned from the labels before, p-iql-joint
-            meanwhile; cpl and ipl learn without a reward.
-        preset: sizes that two cores manage, or the numbers of a paper: cpl, ipl, pt, uni-rlhf, or
-            that of the method itself.
+            meanwhile; cpl, ipl and dppo learn without a reward. Sequence models: oppo acts by a
+            code of behaviour; dt and qt are told returns of the true reward, pb-dt, pb-qt and dtr
+            of a learned one; preference-transformer is p-iql on a reward that remembers.
+        preset: sizes that two cores manage, or the numbers of a paper: cpl, ipl, pt, uni-rlhf,
+            oppo, dtr, dppo, or that of the method itself.
         control: corrupt the labels, to see whether the method needs them.
         seed: of everything that is drawn.
         device: where networks and data live.

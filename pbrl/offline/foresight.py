@@ -11,6 +11,8 @@ from pbrl.replay import ReplayBuffer
 from pbrl.segments import SegmentIndex
 
 COIN = 0.5
+PREFIX = "foresight"
+DEFAULTS = {"steps": 20, "foresee": 200, "budget": 0, "seed": 0}
 
 
 class ForesightPreferences:
@@ -91,6 +93,29 @@ class ForesightPreferences:
         episode = steps.episode[rows]
         start = rows - steps.first_rows[episode]
         return SegmentIndex(episode, start, steps.steps_left[rows].clamp(max=self.window_steps))
+
+
+def parse_foresight(text: str, replay: ReplayBuffer) -> ForesightPreferences | LabelledPairs:
+    """Return the labels that `foresight` or `foresight:budget=2000,foresee=200` describes.
+
+    Settings are `steps` of a window, `foresee`, `budget` (0, the default, for none) and `seed` of
+    what the budget is drawn with.
+
+    Raises:
+        ValueError: if a setting is unknown or no whole number, or there are no such labels.
+    """
+    values = dict(DEFAULTS)
+    settings = text.removeprefix(PREFIX).removeprefix(":")
+    for setting in filter(None, settings.split(",")):
+        name, _, word = setting.partition("=")
+        if name not in DEFAULTS or not word.isdecimal():
+            known = ", ".join(f"{key}=NUMBER" for key in DEFAULTS)
+            raise ValueError(f"{text!r}: expected {known}, got {setting!r}")
+        values[name] = int(word)
+    made = ForesightPreferences(replay, steps=values["steps"], foresee=values["foresee"])
+    if values["budget"] == 0:
+        return made
+    return made.budget(values["budget"], torch.Generator().manual_seed(values["seed"]))
 
 
 def rewards_ahead(steps: DatasetSteps, number: int) -> Float[Tensor, " step"]:

@@ -36,8 +36,9 @@ def load_data(dataset: str, labels: str | None, options: DataConfig, device: str
 
     Args:
         dataset: see `pbrl.offline.load.load_dataset`.
-        labels: see `pbrl.offline.labels.load_preferences`; None where the dataset holds them or
-            there are none.
+        labels: see `pbrl.offline.labels.load_preferences` and
+            `pbrl.offline.foresight.parse_foresight`; None where the dataset holds them or there are
+            none.
         options: how they are read.
         device: where the episodes shall live.
 
@@ -46,6 +47,7 @@ def load_data(dataset: str, labels: str | None, options: DataConfig, device: str
         OSError: if a file cannot be opened.
     """
     # HDF5, Minari and pickles are for those who need them.
+    from pbrl.offline import foresight
     from pbrl.offline.labels import load_preferences
     from pbrl.offline.load import load_dataset
 
@@ -63,6 +65,8 @@ def load_data(dataset: str, labels: str | None, options: DataConfig, device: str
         labels = dataset.removeprefix(f"{SELF_LABELLED}:")
     if labels is None:
         return Data(loaded)
+    if labels.partition(":")[0] == foresight.PREFIX:
+        return Data(loaded, foresight.parse_foresight(labels, loaded.replay))
     return Data(loaded, load_preferences(labels, loaded, options.score))
 
 

@@ -221,6 +221,16 @@ def test_the_best_return_and_the_longest_episode_are_found():
     assert (agent.max_return, agent.episode_length) == (9.0, 15)
 
 
+def test_the_scale_may_follow_the_returns_of_the_dataset():
+    rewards = torch.cat([torch.full((12,), 0.5), torch.full((9,), 1.0), torch.full((15,), -1.0)])
+    agent = make(dataclasses.replace(SMALL, return_scale=None), replay=dataset(rewards))
+    assert agent.return_scale == 1.5
+    again = make(dataclasses.replace(SMALL, return_scale=None))
+    again.load_state_dict(agent.state_dict())
+    assert (again.return_scale, again.max_return) == (1.5, 9.0)
+    assert make(SMALL, replay=dataset(rewards)).return_scale == SMALL.return_scale
+
+
 def test_data_that_cannot_be_learned_from_are_refused():
     agent = make(SMALL)
     with pytest.raises(ValueError, match="episodes of 21 steps, and num_timesteps is 20"):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pbrl.offline.foresight import ForesightPreferences, rewards_ahead
+from pbrl.offline.foresight import ForesightPreferences, parse_foresight, rewards_ahead
 from pbrl.offline.steps import dataset_steps
 from pbrl.replay import ReplayBuffer
 
@@ -67,3 +67,15 @@ def test_what_cannot_be_labelled_is_refused():
         ForesightPreferences(replay((1.0,), (1,)))
     with pytest.raises(ValueError, match="at least 1, got 0 and 200"):
         ForesightPreferences(replay(), steps=0)
+
+
+def test_labels_are_described_by_words():
+    endless = parse_foresight("foresight", replay())
+    assert isinstance(endless, ForesightPreferences)
+    assert endless.window_steps == 20
+    fixed = parse_foresight("foresight:budget=5,steps=2,foresee=3,seed=1", replay())
+    assert len(fixed) == 5
+    assert int(fixed.segments.length.max()) <= 2
+    for wrong in ("foresight:windows=3", "foresight:budget=many", "foresight:budget=-1"):
+        with pytest.raises(ValueError, match="expected steps=NUMBER, foresee=NUMBER"):
+            parse_foresight(wrong, replay())

@@ -7,7 +7,8 @@ from pbrl.training.files import plain
 from pbrl.training.fit_config import decode_fit_config, method_config_class
 from pbrl.training.offline_presets import PRESETS, Facts, benchmark_of, make_fit_config
 
-AGENTS = ("bc", "%bc", "sft", "iql", "p-iql", "p-iql-joint", *VARIANTS, "ipl")
+SEQUENCES = ("oppo", "dtr", "dt", "pb-dt", "qt", "pb-qt", "dppo", "preference-transformer")
+AGENTS = ("bc", "%bc", "sft", "iql", "p-iql", "p-iql-joint", *VARIANTS, "ipl", *SEQUENCES)
 
 
 def facts(name="hopper-medium-replay-v2", family="d4rl", env="gym/Hopper-v5", **changes):
@@ -96,6 +97,71 @@ def test_preference_transformer_and_uni_rlhf():
     assert true.reward.source == "true"
 
 
+def test_preference_transformer_as_a_reward():
+    made = make_fit_config("data", "preference-transformer", facts(), preset="paper")
+    reward = made.reward
+    assert made.method == make_fit_config("data", "p-iql", facts(), preset="pt").method
+    assert reward.model == "preference-transformer"
+    assert (reward.transformer.transformer.width, reward.transformer.transformer.num_heads) == (
+        256, 4,
+    )  # fmt: skip
+    assert (reward.learning.learning_rate, reward.learning.batch_size) == (1e-3, 256)
+    assert reward.learning.num_steps(500) == 20_000
+    small = make_fit_config("data", "preference-transformer", facts(segment_steps=200)).reward
+    assert small.transformer.num_timesteps == 200
+
+
+def test_oppo_s_two_programs():
+    scripted = make_fit_config("data", "oppo", facts(), preset="paper")
+    assert (scripted.steps, scripted.eval_every, scripted.eval_episodes) == (100_000, 1_000, 10)
+    assert scripted.normalize_observations
+    method = scripted.method
+    assert (method.context_dim, method.policy.context, method.num_pairs) == (8, 20, 64)
+    assert (method.preference_weight, method.norm_weight, method.context_rate) == (0.1, 0.1, 1e-3)
+    assert (method.policy_rate.warmup, method.initial_std, method.decoding) == (10_000, 2.0, "raw")
+    odd = make_fit_config("data", "oppo", facts("halfcheetah-medium-expert-v2"), preset="oppo")
+    assert (odd.method.norm_weight, odd.method.preference_weight) == (0.05, 0.25)
+    assert odd.method.context_rate == 1e-2
+    people = make_fit_config("data", "oppo", facts("lift-ph", "robomimic", None), preset="oppo")
+    method = people.method
+    assert (method.context_dim, method.policy.context, method.schedule) == (16, 100, "alternate")
+    assert (method.preference_weight, method.norm_term, method.context_rate) == (10, "hinge", 1e-2)
+    assert (method.policy.transformer.num_heads, method.initial_std) == (2, 1.0)
+    assert (method.observation_noise, people.eval_episodes) == (0.1, 50)
+
+
+def test_dtr_and_its_baselines():
+    dtr = make_fit_config("data", "dtr", facts("hopper-medium-replay-v2"), preset="paper")
+    assert (dtr.steps, dtr.method.max_coefficient) == (50_000, 3.0)
+    assert dtr.method.imitation.policy.transformer.width == 256
+    assert (dtr.reward.members, dtr.reward.scaling.kind) == ("standardized", "none")
+    assert (dtr.reward.learning.passes, dtr.reward.learning.target_accuracy) == (50, 0.968)
+    other = make_fit_config("data", "dtr", facts("walker2d-medium-v2"), preset="dtr")
+    assert other.method.max_coefficient == 1.0
+    adroit = make_fit_config("data", "pb-dt", facts("hammer-cloned-v1"), preset="dtr")
+    assert adroit.method == dtr.method.imitation
+    assert (adroit.reward.learning.passes, adroit.reward.source) == (100, "labels")
+    assert (adroit.reward.members, adroit.reward.scaling.kind) == ("mean", "z-score")
+    qt = make_fit_config("data", "pb-qt", facts(), preset="dtr").method
+    assert (qt.coefficient_updates, qt.max_coefficient) == (None, 3.0)
+    for agent in ("dt", "qt"):
+        assert make_fit_config("data", agent, facts()).reward.source == "true"
+
+
+def test_dppo_learns_its_predictor_first():
+    dppo = make_fit_config("data", "dppo", facts(), preset="paper")
+    assert (dppo.method.predictor_updates, dppo.steps) == (20_000, 1_020_000)
+    assert (dppo.method.bias, dppo.method.temperature, dppo.method.policy.dropout) == (
+        0.5,
+        0.1,
+        0.25,
+    )
+    assert (dppo.method.segment_steps, dppo.method.num_windows) == (100, 256)
+    assert not dppo.method.predictor.attention
+    adroit = make_fit_config("data", "dppo", facts("pen-human-v1"), preset="dppo")
+    assert adroit.method.bias == 0.1
+
+
 def test_variants_of_cpl_keep_its_schedule():
     kl = make_fit_config("data", "cpl-kl", METAWORLD, preset="paper")
     assert (kl.steps, kl.method.pretraining_updates) == (500_000, 200_000)
@@ -120,10 +186,16 @@ def test_what_has_no_numbers_says_who_has():
         make_fit_config("data", "cpl", facts(), preset="cpl")
     with pytest.raises(ValueError, match="for iql, p-iql-joint and ipl; take --preset cpu"):
         make_fit_config("data", "sft", facts(), preset="ipl")
-    with pytest.raises(ValueError, match="for iql and p-iql"):
+    with pytest.raises(ValueError, match="for iql, p-iql and"):
         make_fit_config("data", "bc", facts(), preset="pt")
     with pytest.raises(ValueError, match="only for mujoco, antmaze"):
         make_fit_config("data", "iql", facts("kitchen-mixed-v0"), preset="pt")
     with pytest.raises(ValueError, match="unknown offline agent 'cql'; did you mean"):
         make_fit_config("data", "cql", facts())
+    for preset, known in (("oppo", "for oppo"), ("dtr", "for dt, pb-dt"), ("dppo", "for dppo")):
+        with pytest.raises(ValueError, match=known):
+            make_fit_config("data", "bc", facts(), preset=preset)
+        agent = "dtr" if preset == "dtr" else preset
+        with pytest.raises(ValueError, match="only for mujoco"):
+            make_fit_config("data", agent, facts("point-mass", "npz", None), preset=preset)
     assert "paper" in PRESETS

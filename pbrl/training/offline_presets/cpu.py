@@ -1,6 +1,7 @@
 """Sizes for two cores: runs of minutes. The numbers are ours, started from the papers'."""
 
 import math
+from dataclasses import replace
 
 from pbrl.agents.bc import BCConfig
 from pbrl.agents.cpl import CPLConfig
@@ -13,8 +14,10 @@ from pbrl.agents.policy_scores import PolicyScoreConfig
 from pbrl.reward_learning import RewardLearningConfig
 from pbrl.reward_scaling import RewardScalingConfig
 from pbrl.rewards import RewardConfig
+from pbrl.training.offline_presets import cpu_sequences
 from pbrl.training.offline_presets.facts import Facts, NoNumbersError, Recipe
 from pbrl.training.offline_presets.reward_models import PT
+from pbrl.training.offline_presets.sequences import DTR_AGENTS, of_dtr, reward_of_dtr
 from pbrl.training.reward_stage import RewardStageConfig
 
 HIDDEN = (256, 256)
@@ -73,15 +76,45 @@ def recipe(agent: str, facts: Facts) -> Recipe:
         case "ipl":
             method = _ipl(facts)
         case _:
-            raise NoNumbersError(
-                "for bc, %bc, sft, iql, p-iql, p-iql-joint, ipl, cpl and its variants"
-            )
+            return _of_sequences(agent, facts, iql)
     return Recipe(
         method=method,
         steps=steps,
         eval_every=steps // 10,
         reward=reward,
         best_share=0.1 if agent == "%bc" else 1.0,
+    )
+
+
+def _of_sequences(agent: str, facts: Facts, iql: IQLConfig) -> Recipe:
+    """Return numbers of the methods that read sequences."""
+    steps, reward, method = cpu_sequences.STEPS, None, object()
+    match agent:
+        case "oppo":
+            method = cpu_sequences.oppo(facts)
+        case "dppo":
+            method = cpu_sequences.dppo(facts)
+            steps = cpu_sequences.PREDICTOR_UPDATES + cpu_sequences.DPPO_UPDATES
+        case "preference-transformer":
+            network, learning = cpu_sequences.preference_transformer(facts)
+            reward = replace(
+                _reward("labels", facts),
+                model="preference-transformer",
+                transformer=network,
+                learning=learning,
+            )
+            method, steps = iql, IQL_STEPS
+        case _ if agent in DTR_AGENTS:
+            method = of_dtr(agent, cpu_sequences.dtr())
+            reward = reward_of_dtr(agent, _reward("labels", facts))
+        case _:
+            raise NoNumbersError("for this method")
+    return Recipe(
+        method=method,
+        steps=steps,
+        eval_every=steps // 10,
+        reward=reward,
+        normalize_observations=agent != "preference-transformer",
     )
 
 

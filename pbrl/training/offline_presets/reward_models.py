@@ -1,9 +1,10 @@
 """Numbers of IQL on a learned reward: Preference Transformer (PT) and Uni-RLHF.
 
-PT is Kim et al. 2023 with its Markovian reward; Uni-RLHF is Yuan et al. 2024 with its perceptron.
+PT is Kim et al. 2023, whose Markovian reward is p-iql here; Uni-RLHF is Yuan et al. 2024 with its
+perceptron.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pbrl.agents.iql import IQLConfig
 from pbrl.agents.policies import PolicyConfig
@@ -14,6 +15,7 @@ from pbrl.training.offline_presets.facts import Facts, NoNumbersError, Recipe
 from pbrl.training.reward_stage import RewardStageConfig
 
 STEPS = 1_000_000
+TRANSFORMER_RATE = 1e-3  # at its peak
 DETERMINISTIC = ("hopper-medium-v2", "hopper-medium-replay-v2")  # in Uni-RLHF
 ODD_ONE = "hopper-medium-expert"  # has an expectile and a temperature of its own in Uni-RLHF
 
@@ -100,7 +102,8 @@ def pt(agent: str, facts: Facts) -> Recipe:
     Raises:
         NoNumbersError: if its code has none.
     """
-    numbers = _numbers(PT, agent, facts)
+    is_transformer = agent == "preference-transformer"
+    numbers = _numbers(PT, "p-iql" if is_transformer else agent, facts)
     reward = RewardStageConfig(
         source="true" if agent == "iql" else "labels",
         network=RewardConfig(
@@ -114,6 +117,9 @@ def pt(agent: str, facts: Facts) -> Recipe:
         ),
         scaling=numbers.scaling,
     )
+    if is_transformer:
+        learning = replace(reward.learning, learning_rate=TRANSFORMER_RATE)
+        reward = replace(reward, model="preference-transformer", learning=learning)
     policy = PolicyConfig(hidden_sizes=(256, 256), dropout=numbers.dropout)
     return _recipe(numbers, policy, reward, normalize_observations=False)
 
@@ -149,7 +155,7 @@ def uni_rlhf(agent: str, facts: Facts) -> Recipe:
 
 def _numbers(table: dict[str, Numbers], agent: str, facts: Facts) -> Numbers:
     if agent not in ("iql", "p-iql"):
-        raise NoNumbersError("for iql and p-iql")
+        raise NoNumbersError("for iql, p-iql and, with pt, preference-transformer")
     if facts.benchmark not in table:
         raise NoNumbersError(f"only for {', '.join(table)}")
     return table[facts.benchmark]

@@ -7,10 +7,10 @@ from pbrl.agents.cpl_variants import VARIANTS
 from pbrl.lookup import look_up
 from pbrl.training.config import Control
 from pbrl.training.fit_config import FitConfig
-from pbrl.training.offline_presets import cpl, cpu, ipl, reward_models
+from pbrl.training.offline_presets import cpl, cpu, ipl, reward_models, sequences
 from pbrl.training.offline_presets.facts import Facts, NoNumbersError, Recipe
 
-OfflinePreset = Literal["cpu", "paper", "cpl", "ipl", "pt", "uni-rlhf"]
+OfflinePreset = Literal["cpu", "paper", "cpl", "ipl", "pt", "uni-rlhf", "oppo", "dtr", "dppo"]
 PRESETS: tuple[OfflinePreset, ...] = get_args(OfflinePreset)
 _RECIPES: Mapping[str, Callable[[str, Facts], Recipe]] = {
     "cpu": cpu.recipe,
@@ -18,6 +18,9 @@ _RECIPES: Mapping[str, Callable[[str, Facts], Recipe]] = {
     "ipl": ipl.recipe,
     "pt": reward_models.pt,
     "uni-rlhf": reward_models.uni_rlhf,
+    "oppo": sequences.oppo,
+    "dtr": sequences.dtr,
+    "dppo": sequences.dppo,
 }
 # The paper that each method is taken from.
 _HOME: Mapping[str, OfflinePreset] = {
@@ -29,6 +32,10 @@ _HOME: Mapping[str, OfflinePreset] = {
     "ipl": "ipl",
     "iql": "pt",
     "p-iql": "pt",
+    "preference-transformer": "pt",
+    "oppo": "oppo",
+    **dict.fromkeys(sequences.DTR_AGENTS, "dtr"),
+    "dppo": "dppo",
 }
 HELD_OUT_WITHOUT_ENVIRONMENT = 0.1
 
