@@ -58,6 +58,20 @@ def attention(
     return outputs
 
 
+def attention_weights(
+    query: Float[Tensor, "batch query width"],
+    key: Float[Tensor, "batch key width"],
+    bias: Float[Tensor, "batch query key"],
+    *,
+    num_heads: int,
+) -> Float[Tensor, "batch head query key"]:
+    """Return softmax(q k^T / sqrt(d) + bias) of each head: each row sums to 1, without dropout."""
+    queries, keys = _heads(query, num_heads), _heads(key, num_heads)
+    logits = queries @ keys.mT * queries.shape[-1] ** -0.5 + bias[:, None]
+    weights: Tensor = logits.softmax(-1)
+    return weights
+
+
 def _heads(parts: Tensor, num_heads: int) -> Tensor:
     split: Tensor = parts.unflatten(-1, (num_heads, -1))
     return split.transpose(1, 2)

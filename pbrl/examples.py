@@ -1,6 +1,6 @@
 """Labelled pairs made ready for gradient steps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -29,6 +29,7 @@ class Windows:
         memory_limit: bytes that may be kept.
 
     Attributes:
+        index: where they lie, `[window]`.
         lengths: steps of each window, `[window]`.
         horizon: the longest of them.
     """
@@ -42,7 +43,7 @@ class Windows:
     ) -> None:
         self.lengths = index.length
         self.horizon = int(index.length.max())
-        self._index = index
+        self.index = index
         self._replay = replay
         self._ensemble = ensemble
         width = ensemble.network.num_inputs
@@ -50,7 +51,7 @@ class Windows:
         self._inputs = self._gather(index) if size <= memory_limit else None
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self.index)
 
     def _gather(self, index: SegmentIndex) -> Tensor:
         segments = self._replay.gather(index)
@@ -60,7 +61,7 @@ class Windows:
         """Return the inputs of these windows, padded at the end."""
         flat = rows.flatten()
         if self._inputs is None:
-            inputs = self._gather(self._index[flat])
+            inputs = self._gather(self.index[flat])
         else:
             inputs = self._inputs.index_select(0, flat)
         return inputs.view(*rows.shape, *inputs.shape[1:])
@@ -78,19 +79,23 @@ class Examples:
         pairs: the two windows of each answer.
         labels: probability that segment 1 is preferred.
         weights: how much each answer counts for each member; 0 leaves it out.
+        importance: share of each step in its window, by a prior over rewards; None without one.
     """
 
     windows: Windows
     pairs: Int[Tensor, "answer two"]
     labels: Float[Tensor, " answer"]
     weights: Float[Tensor, "member answer"]
+    importance: Float[Tensor, "window time"] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def subset(self, keep: Bool[Tensor, " answer"]) -> "Examples":
         """Return the examples marked in `keep`, over the same windows."""
-        return Examples(self.windows, self.pairs[keep], self.labels[keep], self.weights[:, keep])
+        return replace(
+            self, pairs=self.pairs[keep], labels=self.labels[keep], weights=self.weights[:, keep]
+        )
 
 
 def make_examples(

@@ -3,100 +3,28 @@
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from pbrl.crops import CropConfig, Crops, crop_sums, draw_crops, whole_segments
+from pbrl.crops import Crops, crop_sums, draw_crops, whole_segments
 from pbrl.examples import Examples, Windows, bootstrap_mask, held_out_mask, make_examples
 from pbrl.feedback import TIE, LabelledQueries
-from pbrl.label_noise import LabelNoise, LabelNoiseConfig
-from pbrl.preference import LossConfig, is_correct, make_loss
+from pbrl.hindsight import HindsightPrior
+from pbrl.label_noise import LabelNoise
+from pbrl.preference import is_correct, make_loss
 from pbrl.replay import ReplayBuffer
+from pbrl.reward_learning_config import RewardLearningConfig
 from pbrl.rewards import STEPS_IN_CACHE, RewardEnsemble
 from pbrl.tally import Tally
 
+__all__ = ["RewardLearner", "RewardLearningConfig"]
+
 MEBIBYTE = 2**20
 STATISTICS_AT_ONCE = 65_536  # steps
-
-
-@dataclass(frozen=True, kw_only=True)
-class RewardLearningConfig:
-    """How the ensemble is trained in each session; the defaults are B-Pref's (Lee et al. 2021).
-
-    Attributes:
-        learning_rate: of Adam, one optimiser for all members and for the whole run.
-        batch_size: pairs per gradient step and member.
-        passes: most passes over the labels per session. B-Pref's scripts use 50 on DMC and 10 on
-            Meta-World, QPA's (Hu et al. 2024) 200 on Meta-World.
-        steps_per_label: when given, a session takes at most ceil(steps_per_label * labels /
-            batch_size) gradient steps, whatever `passes` says: QPA's `reward_update`, 2000 on DMC;
-            1000 and 20 in SURF (Park et al. 2022).
-        target_accuracy: the session ends early by the accuracy on its training pairs, in (0, 1].
-            0.97 in B-Pref, 0.98 in QPA on DMC.
-        accuracy_over: "pass" stops when the accuracy of one pass is above the target, as B-Pref;
-            "session" when the running accuracy since the session began has reached it, as QPA on
-            DMC. Both look once per pass, where QPA's code looks at every step: the same for up to
-            `batch_size` labels.
-        score: of a segment: the "sum" of its rewards, or their "mean" as in the code of Preference
-            Transformer (Kim et al. 2023), which for equal scores takes rewards that are as many
-            times larger as a segment has steps.
-        loss: of the margin between the two scores. `LossConfig(name="smoothed",
-            flip_rate=m)` is B-Pref's `label_margin` m.
-        label_noise: weigh every label by how likely it is to be right, over all members and crops
-            together; None trusts them. Annotators are not told apart here.
-        crops: augmentation by sub-segments; None learns from whole segments.
-        bootstrap_share: share of the queries that each member learns from; 1 shows all to all.
-        validation_share: share of the queries that nobody learns from, for the accuracy reported.
-        memory_limit: MiB of gathered segments kept during a session; above it they are gathered
-            for each step.
-    """
-
-    learning_rate: float = 3e-4
-    batch_size: int = 128
-    passes: int = 50
-    steps_per_label: float | None = None
-    target_accuracy: float = 0.97
-    accuracy_over: Literal["pass", "session"] = "pass"
-    score: Literal["sum", "mean"] = "sum"
-    loss: LossConfig = field(default_factory=LossConfig)
-    label_noise: LabelNoiseConfig | None = None
-    crops: CropConfig | None = None
-    bootstrap_share: float = 1.0
-    validation_share: float = 0.0
-    memory_limit: float = 512.0
-
-    def __post_init__(self) -> None:
-        if self.learning_rate <= 0 or self.memory_limit < 0:
-            raise ValueError(
-                "learning_rate must be positive and memory_limit not negative, got "
-                f"{self.learning_rate} and {self.memory_limit}"
-            )
-        if min(self.batch_size, self.passes) < 1:
-            raise ValueError(
-                f"batch_size and passes must be at least 1, got {self.batch_size} and {self.passes}"
-            )
-        if self.steps_per_label is not None and self.steps_per_label <= 0:
-            raise ValueError(f"steps_per_label must be positive, got {self.steps_per_label}")
-        for name in ("target_accuracy", "bootstrap_share"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in (0, 1], got {getattr(self, name)}")
-        if not 0 <= self.validation_share < 1:
-            raise ValueError(f"validation_share must lie in [0, 1), got {self.validation_share}")
-        if self.label_noise is not None and self.label_noise.num_annotators > 1:
-            raise ValueError(
-                "label_noise.num_annotators must be 1 where a reward is learned, got "
-                f"{self.label_noise.num_annotators}"
-            )
-
-    def num_steps(self, num_labels: int) -> int:
-        """Return the most gradient steps that a session with so many labels takes."""
-        if self.steps_per_label is not None:
-            return math.ceil(self.steps_per_label * num_labels / self.batch_size)
-        return self.passes * math.ceil(num_labels / self.batch_size)
 
 
 class RewardLearner:
@@ -108,16 +36,24 @@ class RewardLearner:
     Args:
         config: how to train.
         ensemble: what is trained.
+        generator: source of what the configuration adds to the ensemble, the world model of
+            Hindsight PRIOR; needed there alone.
 
     Attributes:
         is_trained: whether the ensemble has learned from at least one label.
         label_noise: the estimate of how many labels are right, if it is made.
+        hindsight: the prior over steps, if there is one.
 
     Raises:
-        ValueError: if the ensemble sees images.
+        ValueError: if the ensemble sees images, or the generator lacks.
     """
 
-    def __init__(self, config: RewardLearningConfig, ensemble: RewardEnsemble) -> None:
+    def __init__(
+        self,
+        config: RewardLearningConfig,
+        ensemble: RewardEnsemble,
+        generator: torch.Generator | None = None,
+    ) -> None:
         if ensemble.config.encoder is not None:
             raise ValueError(
                 "a reward on images is learned beside its agent, by JointPIQL: here what the "
@@ -131,6 +67,17 @@ class RewardLearner:
         if config.label_noise is not None:
             device = next(ensemble.parameters()).device
             self.label_noise = LabelNoise(config.label_noise, loss, device)
+        self.hindsight: HindsightPrior | None = None
+        if config.hindsight is not None:
+            if generator is None:
+                raise ValueError(
+                    "hindsight needs a generator for the parameters of its world model"
+                )
+            observation_dim = len(ensemble.observation_moments.mean)
+            action_dim = ensemble.network.num_inputs - observation_dim
+            self.hindsight = HindsightPrior(
+                config.hindsight, observation_dim, action_dim, generator=generator
+            )
         self._loss = self.label_noise or loss
         self._optimizer = torch.optim.Adam(
             ensemble.parameters(), lr=config.learning_rate, fused=True
@@ -157,9 +104,10 @@ class RewardLearner:
                 gone on with in another call is the same, unless its accuracy is taken "session".
 
         Returns:
-            reward/loss (mean over members, last pass), reward/steps, reward/passes,
+            reward/loss (of the labels, mean over members, last pass), reward/steps, reward/passes,
             reward/accuracy if a label is not a tie, and reward/validation_accuracy if one of those
-            is held out.
+            is held out; with a prior reward/hindsight_loss, likewise and without its weight, and
+            what its world model came to, if it learned.
 
         Raises:
             ValueError: if there is no label.
@@ -167,6 +115,7 @@ class RewardLearner:
         if len(labelled) == 0:
             raise ValueError("a reward cannot be learned from no labels at all")
         self._refresh_observation_moments(replay)
+        world = self._learn_world(labelled, replay)
         training, held_out = self._split(labelled, replay)
         most = self.config.num_steps(len(training))
         most = most if max_steps is None else min(most, max_steps)
@@ -181,7 +130,14 @@ class RewardLearner:
             "reward/steps": float(num_steps),
             "reward/passes": num_steps / steps_per_pass,
         }
-        return {name: value for name, value in metrics.items() if value is not None}
+        if self.hindsight is not None:
+            metrics["reward/hindsight_loss"] = tally.distance() / self.ensemble.num_members
+        return {name: value for name, value in metrics.items() if value is not None} | world
+
+    def _learn_world(self, labelled: LabelledQueries, replay: ReplayBuffer) -> dict[str, float]:
+        if self.hindsight is None:
+            return {}
+        return self.hindsight.world.fit(replay, int(labelled.index.length.max()))
 
     def _split(self, labelled: LabelledQueries, replay: ReplayBuffer) -> tuple[Examples, Examples]:
         """Return the examples to learn from and those held out.
@@ -191,6 +147,9 @@ class RewardLearner:
         examples = make_examples(
             labelled, replay, self.ensemble, self.config.memory_limit * MEBIBYTE
         )
+        if self.hindsight is not None:
+            importance = self.hindsight.importance(examples.windows.index, replay)
+            examples = replace(examples, importance=importance)
         index = labelled.index.to(replay.device)
         held_out = held_out_mask(index, self.config.validation_share)
         held_out &= ~held_out.all()
@@ -279,6 +238,14 @@ class RewardLearner:
             loss = (self._loss(return_0, return_1, labels).mean(-1) * share[:, part]).sum()
             counts = (labels != TIE) & (weights[:, part, None] > 0)
             tally.add(loss, is_correct(return_1 - return_0, labels) & counts, counts)
+            if self.hindsight is not None and examples.importance is not None:
+                rows = examples.pairs[batch[:, part]]
+                distance = self.hindsight.distance(
+                    rewards, examples.importance[rows], examples.windows.lengths[rows]
+                )
+                distance = (distance.mean(-1) * share[:, part]).sum()
+                tally.add_distance(distance)
+                loss = loss + self.hindsight.config.weight * distance
             yield loss
 
     def _refresh_observation_moments(self, replay: ReplayBuffer) -> None:
@@ -308,6 +275,8 @@ class RewardLearner:
         }
         if self.label_noise is not None:
             state["label_noise"] = self.label_noise.state_dict()
+        if self.hindsight is not None:
+            state["hindsight"] = self.hindsight.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -318,3 +287,5 @@ class RewardLearner:
         self.is_trained = bool(state["is_trained"])
         if self.label_noise is not None:
             self.label_noise.load_state_dict(state["label_noise"])
+        if self.hindsight is not None:
+            self.hindsight.load_state_dict(state["hindsight"])

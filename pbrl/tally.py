@@ -14,7 +14,8 @@ class Tally:
 
     def __init__(self, device: torch.device) -> None:
         self.num_steps = 0
-        self._sums = torch.zeros(3, dtype=torch.float64, device=device)  # loss, correct, counted
+        # loss, correct, counted, distance
+        self._sums = torch.zeros(4, dtype=torch.float64, device=device)
 
     def add(
         self,
@@ -31,13 +32,21 @@ class Tally:
         """
         num_crops = correct.shape[-1]
         counts = torch.stack([correct.sum(), counted.sum() * num_crops])
-        self._sums += torch.cat([loss.detach()[None].double(), counts])
+        self._sums[:3] += torch.cat([loss.detach()[None].double(), counts])
+
+    def add_distance(self, distance: Float[Tensor, ""]) -> None:
+        """Add a part of a minibatch's distance from a prior."""
+        self._sums[3] += distance.detach()
 
     def accuracy(self) -> float | None:
         """Return the share of correct predictions, None where nothing can be correct."""
-        _, correct, counted = self._sums.tolist()
+        _, correct, counted, _ = self._sums.tolist()
         return correct / counted if counted else None
 
     def loss(self) -> float:
         """Return the mean loss of a gradient step."""
         return float(self._sums[0]) / self.num_steps
+
+    def distance(self) -> float:
+        """Return the mean distance of a gradient step from a prior."""
+        return float(self._sums[3]) / self.num_steps

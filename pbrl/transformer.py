@@ -6,10 +6,10 @@ from functools import partial
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pbrl.attention import attention, attention_bias
+from pbrl.attention import attention, attention_bias, attention_weights
 from pbrl.dropout import keep_mask
 from pbrl.networks import Linear
 from pbrl.token_memory import TokenMemory
@@ -107,6 +107,34 @@ class Transformer(nn.Module):
         """
         return self._run(tokens, attention_bias(memory.sight()), read, memory)
 
+    @torch.no_grad()
+    def attention_rows(
+        self,
+        tokens: Float[Tensor, "batch token width"],
+        mask: Bool[Tensor, "batch token"] | None,
+        of: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "layer batch head token"]:
+        """Return how one token of each sequence spreads its attention, in every layer and head.
+
+        Args:
+            tokens: as for `forward`.
+            mask: likewise.
+            of: place of the token in its sequence.
+
+        Raises:
+            RuntimeError: in training mode, where dropout would take a part of each row.
+        """
+        if self.training:
+            raise RuntimeError("attention is read in evaluation mode: call eval() before")
+        bias = attention_bias(self._sight(tokens, mask))
+        tokens = tokens if self.config.kind == "causal" else self.norm(tokens)
+        rows = []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            rows.append(block.attention_rows(tokens, bias, of))
+            tokens = block(tokens, bias)
+        return torch.stack(rows)
+
     def _run(self, tokens: Tensor, bias: Tensor, read: slice, memory: TokenMemory | None) -> Tensor:
         is_causal = self.config.kind == "causal"
         tokens = tokens if is_causal else self.norm(tokens)
@@ -187,6 +215,24 @@ class Block(nn.Module):
             return self._add(tokens, self._perceptron(self.norm_2(tokens)))
         tokens = self.norm_1(self._add(tokens, self.output(mixed)))
         return self.norm_2(self._add(tokens, self._perceptron(tokens)))  # type: ignore[no-any-return]
+
+    def attention_rows(
+        self,
+        tokens: Float[Tensor, "batch token width"],
+        bias: Float[Tensor, "batch token key"],
+        of: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch head key"]:
+        """Return the attention weights of one token of each sequence."""
+        normed = self.norm_1(tokens) if self.config.kind == "causal" else tokens
+        key = self.key_value(normed).chunk(2, -1)[0]
+        row = (torch.arange(len(of), device=of.device), of)
+        weights = attention_weights(
+            self.query(normed[row].unsqueeze(1)),
+            key,
+            bias[row].unsqueeze(1),
+            num_heads=self.config.num_heads,
+        )
+        return weights.squeeze(2)
 
     def _perceptron(self, tokens: Tensor) -> Tensor:
         flat = tokens.view(-1, tokens.shape[-1])  # an activation in place on a view would copy

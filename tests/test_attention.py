@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from pbrl.attention import attention, attention_bias
+from pbrl.attention import attention, attention_bias, attention_weights
 
 
 def operands(heads=2, dtype=torch.float64):
@@ -68,3 +68,17 @@ def test_dropout_keeps_the_mean():
         for _ in range(4000)
     )
     torch.testing.assert_close(total / 4000, plain(query, key_value, bias, 2), rtol=0, atol=0.08)
+
+
+def test_weights_mix_the_values_as_attention_does():
+    draws = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 5, 8, generator=draws) for _ in range(3))
+    mask = torch.ones(5, 5, dtype=torch.bool).tril().expand(2, -1, -1)
+    bias = attention_bias(mask)
+    weights = attention_weights(query, key, bias, num_heads=2)  # [batch, head, query, key]
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 2, 5))
+    assert (weights[..., 0, 1:] == 0).all()
+    values = value.unflatten(-1, (2, 4)).transpose(1, 2)
+    mixed = (weights @ values).transpose(1, 2).flatten(-2)
+    expected = attention(query, torch.cat([key, value], -1), bias, num_heads=2)
+    torch.testing.assert_close(mixed, expected)

@@ -198,3 +198,16 @@ def test_a_forgotten_sequence_starts_anew_and_the_others_go_on():
 def test_impossible_transformers_are_refused(options, match):
     with pytest.raises(ValueError, match=match):
         TransformerConfig(**{"width": 16} | options)
+
+
+@pytest.mark.parametrize("kind", ["causal", "bidirectional"])
+def test_attention_of_one_token_in_every_layer(kind):
+    model, tokens = make(kind), tokens_of(3, 5)
+    mask = torch.tensor([[True] * 5, [True, True, True, False, False], [True] * 5])
+    rows = model.attention_rows(tokens, mask, torch.tensor([4, 2, 1]))
+    assert rows.shape == (2, 3, 2, 5)
+    torch.testing.assert_close(rows.sum(-1), torch.ones(2, 3, 2))
+    assert (rows[:, 1, :, 3:] == 0).all()
+    assert (rows[:, 2, :, 2:] == 0).all() == (kind == "causal")
+    alone = model.attention_rows(tokens[:1], None, torch.tensor([4]))
+    torch.testing.assert_close(rows[:, :1], alone)

@@ -15,7 +15,7 @@ from pbrl.randomness import Generators, derived_seed
 from pbrl.replay import ReplayBuffer
 from pbrl.reward_learning import RewardLearner
 from pbrl.rewards import RewardEnsemble
-from pbrl.training.collector import Collector
+from pbrl.training.collector import Collector, EpisodeWatcher
 from pbrl.training.config import EnvironmentConfig, PreferenceConfig, TrainConfig
 from pbrl.training.online import PURPOSES, OnlineLoop
 from pbrl.training.preferences import PreferenceReward, TrueReward
@@ -150,7 +150,12 @@ def build_loop(
             generators=generators,
             teacher=teacher,
         )
-    collector = Collector(env, replay, derived_seed(config.seed, TRAINING_ENV, resumes))
+    collector = Collector(
+        env,
+        replay,
+        derived_seed(config.seed, TRAINING_ENV, resumes),
+        teacher if isinstance(teacher, EpisodeWatcher) else None,
+    )
     return OnlineLoop(
         config,
         collector=collector,
@@ -178,16 +183,25 @@ def build_preference_reward(
         dimensions: sizes of an observation and of an action.
         generators: with the purposes "queries", "teacher", "reward" and "initial".
         teacher: answers instead of the configured simulated teacher.
+
+    Raises:
+        ValueError: if the people of a study should answer and nobody stands for them.
     """
+    if config.study and teacher is None:
+        raise ValueError(
+            f"the people of study {config.study!r} should answer: `pbrl train` opens the study, "
+            "other programs give a `pbrl.queries.human.teacher.StudyTeacher`"
+        )
     ensemble = RewardEnsemble(
         config.reward, *dimensions, device=replay.device, generator=generators["initial"]
     )
     return PreferenceReward(
-        learner=RewardLearner(config.learning, ensemble),
+        learner=RewardLearner(config.learning, ensemble, generators["initial"]),
         sampler=QuerySampler(config.sampler),
         schedule=FeedbackSchedule(config.schedule),
         teacher=teacher or SimulatedTeacher(config.teacher),
         control=config.control,
+        patience=config.patience,
         replay=replay,
         generators=generators,
     )

@@ -169,7 +169,7 @@ def _fit_and_judge(
         dims.actions.shape[-1],
         generator=generator,
     )
-    RewardLearner(config.learning, ensemble).fit(training, replay, generator)
+    RewardLearner(config.learning, ensemble, generator).fit(training, replay, generator)
     prefers_second = bool((training.labels - TIE).sum() > 0)
     majority = ((test.labels > TIE) == prefers_second)[decided].to(torch.float64).mean()
     return (
