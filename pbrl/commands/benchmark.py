@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pbrl.training.suite_report import write_report
 from pbrl.training.suite_runner import Outcome, SuiteRunner
-from pbrl.training.suites import Records, Suite, SuiteRun, find_suite, load_suite
+from pbrl.training.suites import Records, Suite, SuiteRun, check_data, find_suite, load_suite
 
 SECONDS_PER_HOUR = 3_600.0
 FAILED = 1
@@ -110,6 +110,7 @@ def main(arguments: Sequence[str]) -> int:
 def _run(options: BenchmarkOptions, suite: Suite, records: Records, console: Console) -> Outcome:
     runs = options.only(suite.runs())
     missing = [run for run in runs if not records.has(run)]
+    check_data(missing)
     console.print(f"{suite.title}: {len(runs) - len(missing)} of {len(runs)} runs are recorded")
     with console.status("") as status:
         runner = SuiteRunner(

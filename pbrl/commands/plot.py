@@ -9,9 +9,12 @@ import numpy as np
 import tyro
 from rich.console import Console
 
+from pbrl.training.files import read_json
 from pbrl.training.plots import Against, learning_curves, save_figure
 from pbrl.training.result import Result
 from pbrl.training.tables import suite_table
+
+RESULT = "result.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +50,15 @@ def main(arguments: Sequence[str]) -> None:
     console = Console()
     console.print(suite_table(results, np.random.default_rng(0)), markup=False, soft_wrap=True)
     console.print(f"figure: {options.out}", markup=False)
+    if left_out := others(options.records):
+        names = ", ".join(file.as_posix() for file in left_out)
+        console.print(f"not of runs, left out: {names}", markup=False, soft_wrap=True)
 
 
 def load_results(paths: Sequence[Path]) -> list[Result]:
     """Return the records in files and folders, each once, ordered by path.
+
+    In a folder, what is a record of something else than a run is left out, see `others`.
 
     Raises:
         FileNotFoundError: if a path does not exist or holds no record.
@@ -65,7 +73,26 @@ def load_results(paths: Sequence[Path]) -> list[Result]:
     return [Result.load(file) for file in files]
 
 
+def others(paths: Sequence[Path]) -> list[Path]:
+    """Return the JSON files in folders that `load_results` leaves out."""
+    found = {file for path in paths if path.is_dir() for file in _json_files(path)}
+    return sorted(found - {file for path in paths for file in _records_in(path)})
+
+
 def _records_in(folder: Path) -> list[Path]:
     """Return the results of runs, or, in a folder without runs, its records."""
-    runs = sorted(folder.rglob("result.json"))
-    return runs or sorted(folder.rglob("*.json"))
+    files = _json_files(folder)
+    return [file for file in files if file.name == RESULT] or [
+        file for file in files if _is_of_run(file)
+    ]
+
+
+def _json_files(folder: Path) -> list[Path]:
+    """Return the results of runs, or, in a folder without runs, all JSON files."""
+    return sorted(folder.rglob(RESULT)) or sorted(folder.rglob("*.json"))
+
+
+def _is_of_run(file: Path) -> bool:
+    """Say whether a file is meant as the record of a run, be it a good one or not."""
+    data = read_json(file)
+    return isinstance(data, dict) and "agent" in data and "curve" in data

@@ -31,7 +31,7 @@ def write_report(suite: Suite, results: Sequence[Result], page: Path) -> list[Pa
     if not results:
         raise ValueError(f"nothing of the suite {suite.name} is recorded yet")
     sides: list[Against] = ["steps"]
-    if any(result.labels_asked for result in results):
+    if any(result.labels_asked and not result.dataset for result in results):  # online they grow
         sides.append("labels")
     figures = []
     for against in sides:

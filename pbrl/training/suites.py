@@ -2,17 +2,19 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pbrl.lookup import suggest
 from pbrl.training.decode import decode
+from pbrl.training.files import plain
 from pbrl.training.plots import ORACLES
 from pbrl.training.result import CONTROLS, Result
 
-Option = bool | int | float | str
+Option = bool | int | float | str | tuple[int, ...]
 _UNFIT = re.compile(r"[^-.%+\w]+")  # characters that a file name had better not have
+_KIND = re.compile(r"[a-z0-9]{2,}:")  # what is named, as minari:, is looked for by its loader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +29,18 @@ class Task:
             calls itself. Needed where a dataset is there twice, with other labels.
         options: of `pbrl train` or `pbrl fit` for every run on it, without the leading dashes.
         label_options: those for agents that learn from labels, which are all but the oracle.
+        group: methods of the same group run on it, and no others.
+        seeds: which of the suite's; by default all.
+        origin: how to get the dataset, said where it is not there.
     """
 
     env: str | None = None
     dataset: str | None = None
     labels: str | None = None
     name: str = ""
+    group: str = ""
+    seeds: tuple[int, ...] = ()
+    origin: str = ""
     options: dict[str, Option] = field(default_factory=dict)
     label_options: dict[str, Option] = field(default_factory=dict)
 
@@ -55,12 +63,14 @@ class Method:
         name: what the records call it; by default the agent's name. Needed where an agent is there
             twice, with other options.
         control: how its labels are spoilt, see `pbrl.training.result.CONTROLS`.
+        group: of the tasks that it runs on.
         options: of `pbrl train` or `pbrl fit` for every run of it.
     """
 
     agent: str
     name: str = ""
     control: str = "none"
+    group: str = ""
     options: dict[str, Option] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -70,7 +80,7 @@ class Method:
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """Every method on every task with every seed.
+    """Every method on every task of its group with every seed.
 
     Attributes:
         name: of the suite and of the folder of its records.
@@ -90,6 +100,17 @@ class Suite:
     description: str = ""
     options: dict[str, Option] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        groups = {task.group for task in self.tasks} ^ {method.group for method in self.methods}
+        if groups:
+            raise ValueError(
+                "every group needs tasks and methods, got only one of them for "
+                f"{', '.join(map(repr, sorted(groups)))}"
+            )
+        unknown = {seed for task in self.tasks for seed in task.seeds} - set(self.seeds)
+        if unknown:
+            raise ValueError(f"seeds of a task must be of {self.seeds}, got {sorted(unknown)}")
+
     def runs(self) -> "list[SuiteRun]":
         """Return the runs, all methods and tasks with the first seed before the next seed."""
         return list(self._runs())
@@ -97,15 +118,21 @@ class Suite:
     def _runs(self) -> "Iterator[SuiteRun]":
         for seed in self.seeds:
             for task in self.tasks:
-                for method in self.methods:
-                    label_options = {} if method.agent in ORACLES else task.label_options
-                    yield SuiteRun(
-                        suite=self.name,
-                        task=task,
-                        method=method,
-                        seed=seed,
-                        options=self.options | task.options | label_options | method.options,
-                    )
+                if seed in (task.seeds or self.seeds):
+                    yield from self._runs_on(task, seed)
+
+    def _runs_on(self, task: Task, seed: int) -> "Iterator[SuiteRun]":
+        for method in self.methods:
+            if method.group != task.group:
+                continue
+            label_options = {} if method.agent in ORACLES else task.label_options
+            yield SuiteRun(
+                suite=self.name,
+                task=task,
+                method=method,
+                seed=seed,
+                options=self.options | task.options | label_options | method.options,
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +199,7 @@ class Records:
         if not self.path(run).exists():
             return False
         recorded = Result.load(self.path(run)).options
-        if recorded != run.options:
+        if recorded != plain(run.options):
             raise ValueError(
                 f"{self.path(run)} was recorded with the options {recorded} and the suite now asks "
                 f"for {run.options}; delete the record to run it again, or restore the options"
@@ -233,9 +260,25 @@ def find_suite(name: str, folder: Path) -> Path:
     return path
 
 
+def check_data(runs: Iterable[SuiteRun]) -> None:
+    """Refuse runs whose files of data are not there.
+
+    Raises:
+        FileNotFoundError: naming the files, and how to get them if the suite says so.
+    """
+    lacking = {
+        f"{path} is not there{f'; {run.task.origin}' if run.task.origin else ''}"
+        for run in runs
+        for path in (run.task.dataset, run.task.labels)
+        if path is not None and not _KIND.match(path) and not Path(path).exists()
+    }
+    if lacking:
+        raise FileNotFoundError("\n".join(sorted(lacking)))
+
+
 def _flag(name: str, value: Option) -> list[str]:
     """Return an option as words of a command line, the way tyro spells booleans."""
     if isinstance(value, bool):
         *groups, last = name.split(".")
         return [f"--{'.'.join([*groups, last if value else f'no-{last}'])}"]
-    return [f"--{name}", str(value)]
+    return [f"--{name}", *map(str, value if isinstance(value, tuple) else (value,))]

@@ -27,6 +27,25 @@ def test_a_figure_and_a_table(tmp_path, capsys):
     assert "| dmc/walker-walk | qpa" in capsys.readouterr().out
 
 
+def test_records_of_something_else_are_named_and_left_out(tmp_path, capsys):
+    save(tmp_path / "records" / "x.json")
+    (tmp_path / "records" / "labels").mkdir()
+    (tmp_path / "records" / "labels" / "report.json").write_text('{"kind": "label-report"}')
+    main([str(tmp_path / "records"), "--out", str(tmp_path / "curves.svg")])
+    said = capsys.readouterr().out
+    assert "| dmc/walker-walk | qpa" in said
+    assert f"not of runs, left out: {tmp_path}/records/labels/report.json" in said
+    with pytest.raises(FileNotFoundError, match="labels holds no"):
+        load_results([tmp_path / "records" / "labels"])
+
+
+def test_a_broken_record_is_not_left_out(tmp_path):
+    save(tmp_path / "x.json")
+    (tmp_path / "y.json").write_text('{"agent": "qpa", "curve": []}')
+    with pytest.raises(ValueError, match=r"y\.json: schema: expected 1"):
+        load_results([tmp_path])
+
+
 def test_nothing_there_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent holds no"):
         load_results([tmp_path / "absent"])

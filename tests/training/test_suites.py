@@ -1,6 +1,6 @@
 import pytest
 
-from pbrl.training.suites import Records, find_suite, load_suite
+from pbrl.training.suites import Records, check_data, find_suite, load_suite
 from tests.training.records import make_result
 
 SUITE = """
@@ -23,6 +23,7 @@ options = { steps = 2000 }
 [[methods]]
 agent = "qpa"
 control = "shuffled-labels"
+options = { sizes = [8, 9] }
 """
 
 
@@ -59,7 +60,7 @@ def test_options_become_words(suite, tmp_path):
         "train", "dmc/walker-walk", "--agent", "qpa", "--seed", "0",
         "--control", "shuffled-labels", "--suite", "two", "--out", tmp_path.as_posix(),
         "--preset", "cpu", "--steps", "1000", "--preferences.schedule.budget", "100",
-        "--sac.no-learn", "--x.y", "--resume",
+        "--sac.no-learn", "--x.y", "--sizes", "8", "9", "--resume",
     ]  # fmt: skip
 
 
@@ -75,6 +76,8 @@ def test_options_become_words(suite, tmp_path):
         (('env = "dmc/walker-walk"', 'env = "x"\nlabels = "y"'), "belong to a dataset, got none"),
         (('"shuffled-labels"', '"shuffled"'), "control must be one of none"),
         (("seeds =", "seeds"), "not a TOML file"),
+        (('agent = "qpa"', 'agent = "qpa"\ngroup = "x"'), "got only one of them for 'x'"),
+        (('env = "dmc/walker-walk"', 'env = "x"\nseeds = [2]'), r"of \(0, 1\), got \[2\]"),
     ],
 )
 def test_a_file_that_is_no_suite_is_refused_by_name(tmp_path, change, message):
@@ -154,6 +157,61 @@ def test_offline_runs_are_fits_of_datasets(tmp_path):
         "--preset", "cpu", "--data.env", "gym/Hopper-v5", "--method.loss.bias", "1.0",
     ]  # fmt: skip
     assert runs[2].words(tmp_path, resume=False)[:4] == ["fit", "pairs.npz", "--agent", "cpl"]
+
+
+GROUPS = """
+title = "Two groups"
+seeds = [0, 1]
+
+[[tasks]]
+dataset = "a.npz"
+labels = "b.npz"
+group = "labelled"
+seeds = [1]
+origin = "make_a.py makes it"
+
+[[tasks]]
+dataset = "minari:c/d-v0"
+
+[[methods]]
+agent = "cpl"
+group = "labelled"
+
+[[methods]]
+agent = "bc"
+options = { sizes = [8, 16] }
+"""
+
+
+@pytest.fixture
+def groups(tmp_path):
+    path = tmp_path / "groups.toml"
+    path.write_text(GROUPS)
+    return load_suite(path).runs()
+
+
+def test_methods_run_on_the_tasks_of_their_group_with_the_seeds_of_the_task(groups):
+    assert [run.name for run in groups] == [
+        "minari-c-d-v0_bc_0",
+        "a.npz_cpl_1",
+        "minari-c-d-v0_bc_1",
+    ]
+
+
+def test_options_that_are_lists_survive_a_record(groups, tmp_path):
+    records = Records(tmp_path / "results")
+    records.add(groups[0], make_result(agent="bc", options=groups[0].options))
+    assert records.has(groups[0])
+
+
+def test_data_that_is_not_there_is_named_with_what_makes_it(groups, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "b.npz").touch()
+    with pytest.raises(FileNotFoundError) as refusal:
+        check_data(groups)
+    assert str(refusal.value) == "a.npz is not there; make_a.py makes it"
+    (tmp_path / "a.npz").touch()
+    check_data(groups)
 
 
 def test_records_bear_the_names_of_the_suite(tmp_path):
