@@ -32,6 +32,7 @@ class Queries:
         segments: the gathered segments, `[query, 2, time, ...]`.
         recent_return: mean true return of the last training episodes, for adaptive thresholds.
         episode_length: steps of a full episode, likewise.
+        step: environment steps so far.
     """
 
     ids: Int[Tensor, " query"]
@@ -39,6 +40,7 @@ class Queries:
     segments: Segments
     recent_return: float = 0.0
     episode_length: int = 1
+    step: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -171,6 +171,11 @@ class ReplayBuffer:
         return self._ring.num_steps
 
     @property
+    def open_episodes(self) -> Int[Tensor, " env"]:
+        """Identifier of the episode in progress of each environment."""
+        return self._episodes.open_ids
+
+    @property
     def num_steps_added(self) -> int:
         """Number of steps ever added, those overwritten included."""
         return self._ring.rows_written * self.num_envs

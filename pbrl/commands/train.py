@@ -1,18 +1,22 @@
 """`pbrl train`: learn online, from preferences or from true reward."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from pbrl.queries.teachers import Teacher
 from pbrl.training.config import Control, TrainConfig
 from pbrl.training.decode import decode
 from pbrl.training.presets import Preset, make_config
 from pbrl.training.run_folder import read_config
 
 RUNS = Path("runs")
+STUDIES = Path("studies")
+HUMAN = "human"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +31,11 @@ class TrainOptions:
         agent: sac learns from true reward (the oracle), pebble and qpa from preferences.
         preset: sizes that two cores manage, the numbers of the method's own code, or those of the
             one protocol of PPE (NeurIPS 2025).
-        teacher: the simulated teacher: oracle, noisy, mistake, skip, myopic or equal.
+        teacher: the simulated teacher: oracle, noisy, mistake, skip, myopic or equal. With human
+            the people and programs of a study answer, while the run goes on.
+        study: name of that study.
+        studies: folder of all studies.
+        database_url: of a PostgreSQL, if the study is in one.
         sampler: what chooses the queries; by default the method's own.
         control: corrupt the labels, to see whether the method needs them.
         seed: of everything that is drawn.
@@ -42,6 +50,9 @@ class TrainOptions:
     agent: Literal["sac", "pebble", "qpa"] = "qpa"
     preset: Preset = "cpu"
     teacher: str = "oracle"
+    study: str | None = None
+    studies: Path = STUDIES
+    database_url: str | None = None
     sampler: str | None = None
     control: Control = "none"
     seed: int = 0
@@ -71,7 +82,10 @@ def main(arguments: Sequence[str]) -> None:
     from pbrl.commands.report import report_run
     from pbrl.training.run import train
 
-    result = train(config, options.folder, resume=options.resume, wandb=options.wandb)
+    with _people(options, config) as teacher:
+        result = train(
+            config, options.folder, resume=options.resume, teacher=teacher, wandb=options.wandb
+        )
     report_run(options.folder, result, video=options.video)
 
 
@@ -84,16 +98,63 @@ def configure(options: TrainOptions, rest: Sequence[str] = ()) -> TrainConfig:
     if options.resume and (options.folder / "config.json").exists():
         stored = decode(TrainConfig, read_config(options.folder), "config.json")
         return _parse(stored, rest)
+    is_human = options.teacher == HUMAN
+    if is_human != (options.study is not None):
+        raise ValueError("--teacher human and --study NAME go together")
     config = make_config(
         options.env,
         options.agent,
         preset=options.preset,
-        teacher=options.teacher,
+        teacher="oracle" if is_human else options.teacher,
         sampler=options.sampler,
         control=options.control,
         seed=options.seed,
     )
-    return _parse(config, rest)
+    return _parse(_with_study(config, options.study) if options.study else config, rest)
+
+
+def _with_study(config: TrainConfig, study: str) -> TrainConfig:
+    """Let the people of a study answer, on environments whose states can be read and drawn."""
+    if config.preferences is None:
+        raise ValueError(f"{config.agent} learns from the true reward and asks nobody")
+    return replace(
+        config,
+        preferences=replace(config.preferences, study=study),
+        environment=replace(config.environment, backend="official"),
+    )
+
+
+@contextmanager
+def _people(options: TrainOptions, config: TrainConfig) -> Iterator[Teacher | None]:
+    """Open the study whose people teach, if there is one.
+
+    Raises:
+        ImportError: if the extra `label` is not installed.
+        ValueError: if there is no such study, or it does not fit the run.
+    """
+    study = config.preferences.study if config.preferences else ""
+    if not study:
+        yield None
+        return
+    try:
+        from pbrl.queries.human.places import StudyPlace
+        from pbrl.queries.human.teacher import StudyTeacher
+    except ImportError as error:
+        raise ImportError(f"{error}: pip install 'pbrl[label]'") from None
+    place = StudyPlace(name=study, studies=options.studies, database_url=options.database_url)
+    database = place.open()
+    try:
+        is_metaworld = config.env.startswith("metaworld/")
+        goal = {"goal_visible": config.environment.goal_visible} if is_metaworld else {}
+        yield StudyTeacher(
+            database,
+            study,
+            name=f"{config.agent} on {config.env}, seed {config.seed}",
+            env_id=config.env,
+            env_options=goal,
+        )
+    finally:
+        database.close()
 
 
 def _parse(config: TrainConfig, words: Sequence[str]) -> TrainConfig:

@@ -19,6 +19,7 @@ __all__ = [
     "TEACHERS",
     "CallableTeacher",
     "LabelFunction",
+    "LateTeacher",
     "MixtureTeacher",
     "SimulatedTeacher",
     "StatefulTeacher",
@@ -59,6 +60,21 @@ class StatefulTeacher(Teacher, Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
+        ...
+
+
+@runtime_checkable
+class LateTeacher(StatefulTeacher, Protocol):
+    """A teacher outside of the run, whose answers come later and may still change.
+
+    What it was asked must not be forgotten by a crash of the run, or answers would belong to
+    nothing. So it keeps new queries to itself until a checkpoint holds them; after a crash the
+    queries of the checkpoint are put to it again, and it asks those that it has not asked yet. It
+    is polled for as long as the run goes on.
+    """
+
+    def saved(self) -> None:
+        """Note that a checkpoint holds every query so far: they may be asked now."""
         ...
 
 
@@ -174,11 +190,7 @@ class MixtureTeacher:
 
     def __call__(self, queries: Queries, generator: torch.Generator) -> Answers:
         """Return what the teachers answer, ordered by query."""
-        chosen = torch.multinomial(
-            self.probabilities.to(generator.device).expand(max(1, len(queries)), -1),
-            1,
-            generator=generator,
-        )[: len(queries), 0].to(queries.ids.device)
+        chosen = self._choose(len(queries), generator).to(queries.ids.device)
         parts = [
             teacher(_share(queries, chosen == number), generator)
             for number, teacher in enumerate(self.teachers)
@@ -192,6 +204,19 @@ class MixtureTeacher:
             torch.cat([part.weights for part in parts])[order],
             tuple(names[row] for row in order.tolist()),
         )
+
+    def _choose(self, number: int, generator: torch.Generator) -> Tensor:
+        """Return who answers each query; a poll draws nothing."""
+        if number == 0:
+            return torch.zeros(0, dtype=torch.int64)
+        shares = self.probabilities.to(generator.device).expand(number, -1)
+        return torch.multinomial(shares, 1, generator=generator)[:, 0]
+
+    def saved(self) -> None:
+        """Tell those who answer later that a checkpoint holds every query so far."""
+        for teacher in self.teachers:
+            if isinstance(teacher, LateTeacher):
+                teacher.saved()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what each teacher remembers, by its position."""

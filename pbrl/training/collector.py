@@ -1,6 +1,7 @@
 """Stepping a vector environment into a replay buffer."""
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -28,6 +29,21 @@ class StepRewards(Protocol):
         ...
 
 
+@runtime_checkable
+class EpisodeWatcher(Protocol):
+    """Somebody who looks at environments when episodes begin."""
+
+    def episodes_begin(self, env: VectorEnv, replay: ReplayBuffer, lanes: Sequence[int]) -> None:
+        """Look at the environments whose next step is the first of an episode.
+
+        Args:
+            env: all environments.
+            replay: where the steps go; its open episodes are those that begin.
+            lanes: numbers of the environments.
+        """
+        ...
+
+
 class Collector:
     """Keeps a vector environment going and remembers how its last episodes went.
 
@@ -35,11 +51,20 @@ class Collector:
         env: a vector environment with torch tensors in and out, see `pbrl.envs.make`.
         replay: where the steps go.
         seed: of the first reset.
+        watcher: looks at the environments when episodes begin.
     """
 
-    def __init__(self, env: VectorEnv, replay: ReplayBuffer, seed: int) -> None:
+    def __init__(
+        self,
+        env: VectorEnv,
+        replay: ReplayBuffer,
+        seed: int,
+        watcher: EpisodeWatcher | None = None,
+    ) -> None:
         self.env = env
         self.replay = replay
+        self.watcher = watcher
+        self._beginning = list(range(env.num_envs))
         self.observations: Tensor = env.reset(seed=seed)[0]
         self._returns = torch.zeros(env.num_envs, dtype=torch.float64)
         self._succeeded = torch.zeros(env.num_envs, dtype=torch.bool)
@@ -53,6 +78,8 @@ class Collector:
 
     def step(self, actions: Float[Tensor, "env act"], step_rewards: StepRewards) -> None:
         """Take one step in every environment and store it."""
+        if self.watcher is not None and self._beginning:
+            self.watcher.episodes_begin(self.env, self.replay, self._beginning)
         observations = self.observations
         following, true_rewards, terminated, truncated, infos = self.env.step(actions)
         true_rewards = true_rewards.to(torch.float32)
@@ -74,9 +101,11 @@ class Collector:
         self._returns += true_rewards.cpu()
         if "success" in infos:
             self._succeeded |= torch.as_tensor(infos["success"]).bool().cpu()
+        self._beginning = []
         if not bool(ended.any()):
             return
-        for env in ended.nonzero()[:, 0].tolist():
+        self._beginning = ended.nonzero()[:, 0].tolist()
+        for env in self._beginning:
             self.recent_returns.append(float(self._returns[env]))
             self.recent_successes.append(float(self._succeeded[env]))
             self._returns[env] = 0.0

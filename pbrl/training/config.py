@@ -5,6 +5,7 @@ from typing import Literal
 
 from pbrl.agents.sac import SACConfig
 from pbrl.intrinsic import IntrinsicConfig
+from pbrl.queries.patience import PatienceConfig
 from pbrl.queries.samplers import SamplerConfig
 from pbrl.queries.schedules import ScheduleConfig
 from pbrl.queries.simulated import TeacherConfig
@@ -41,7 +42,9 @@ class PreferenceConfig:
     Attributes:
         schedule: budget, and when how much of it is spent.
         sampler: which pairs are asked about.
-        teacher: the simulated teacher that answers.
+        teacher: the simulated teacher that answers, where no study is named.
+        study: name of the study whose people and programs answer; empty for none.
+        patience: how far to run ahead of a teacher who answers later.
         reward: the reward ensemble.
         learning: how the ensemble is trained.
         intrinsic: reward of the unsupervised exploration before the first session.
@@ -54,6 +57,8 @@ class PreferenceConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    study: str = ""
+    patience: PatienceConfig = field(default_factory=PatienceConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     learning: RewardLearningConfig = field(default_factory=RewardLearningConfig)
     intrinsic: IntrinsicConfig = field(default_factory=IntrinsicConfig)

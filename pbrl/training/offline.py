@@ -96,6 +96,9 @@ class OfflineLoop:
         values = {name: float(value) for name, value in self._metrics.items()}
         return values | ({} if self.stage is None else self.stage.metrics)
 
+    def saved(self) -> None:
+        """Do nothing: nobody waits for a checkpoint."""
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the data."""
         dataset = self.sampler.dataset

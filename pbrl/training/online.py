@@ -90,14 +90,23 @@ class OnlineLoop:
 
     @property
     def phase(self) -> str:
-        """Nothing worth a word."""
-        return ""
+        """What the run waits for, if it does."""
+        awaited = self.source.waits_for(self.step)
+        return f"waiting for {awaited}" if awaited else ""
 
     def advance(self) -> None:
-        """Take one step in every environment and learn as much as that allows."""
+        """Take one step in every environment and learn as much as that allows.
+
+        While the source of rewards waits, no step is taken: it may only hold a session.
+        """
+        if self.source.waits_for(self.step):
+            self.source.wait()
+            self._ask(0)
+            return
         self.collector.step(self._actions(), self.source.step_rewards)
-        self.step += self.collector.env.num_envs
-        self._ask()
+        stride = self.collector.env.num_envs
+        self.step += stride
+        self._ask(stride)
         if self.step > self.config.seed_steps:
             due = int((self.step - self.config.seed_steps) * self.config.updates_per_step)
             while self.num_updates < due:
@@ -132,9 +141,9 @@ class OnlineLoop:
     def _progress(self) -> TrainingProgress:
         return TrainingProgress(self.collector.recent_return, self.episode_length)
 
-    def _ask(self) -> None:
+    def _ask(self, stride: int) -> None:
         was_ready = self.source.is_ready
-        metrics = self.source.hold_session(self.step, self.collector.env.num_envs, self._progress)
+        metrics = self.source.hold_session(self.step, stride, self._progress)
         if metrics is None:
             return
         self.session_metrics = metrics
@@ -159,6 +168,10 @@ class OnlineLoop:
             "labels/given": float(self.source.num_labelled),
             **self.session_metrics,
         }
+
+    def saved(self) -> None:
+        """Note that a checkpoint holds everything so far."""
+        self.source.saved()
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything but the episodes in progress."""

@@ -1,5 +1,6 @@
 """Where an online agent's reward comes from: the environment itself, or preferences."""
 
+import time
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -8,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pbrl.feedback import Answers, FeedbackStore, Queries
+from pbrl.queries.patience import Patience, PatienceConfig
 from pbrl.queries.samplers import Sampler
 from pbrl.queries.schedules import FeedbackSchedule
-from pbrl.queries.teachers import StatefulTeacher, Teacher
+from pbrl.queries.teachers import LateTeacher, StatefulTeacher, Teacher
 from pbrl.randomness import Generators
 from pbrl.replay import ReplayBuffer
 from pbrl.reward_learning import RewardLearner
@@ -49,14 +51,24 @@ class RewardSource(Protocol):
     def hold_session(self, step: int, stride: int, progress: TrainingProgress) -> Metrics | None:
         """Ask, learn the reward and relabel the replay buffer, if a session is due.
 
+        Answers to earlier queries make a session too, once there are enough of them.
+
         Args:
             step: environment steps so far.
-            stride: environment steps since the last call.
+            stride: environment steps since the last call; 0 while the run waits.
             progress: what the teacher may want to know.
 
         Returns:
             What the session came to; None if none was due.
         """
+        ...
+
+    def waits_for(self, step: int) -> str:
+        """Return what must come in before the next step is taken, in words; empty for nothing."""
+        ...
+
+    def wait(self) -> None:
+        """Let a moment pass."""
         ...
 
     @property
@@ -81,6 +93,10 @@ class RewardSource(Protocol):
 
     def ask_again(self, progress: TrainingProgress) -> None:
         """Put queries that were asked but not answered to the teacher once more."""
+        ...
+
+    def saved(self) -> None:
+        """Note that a checkpoint holds everything that happened so far."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -109,8 +125,19 @@ class TrueReward:
         """Ask nobody."""
         del step, stride, progress
 
+    def waits_for(self, step: int) -> str:
+        """Return nothing: true rewards are there at once."""
+        del step
+        return ""
+
+    def wait(self) -> None:
+        """Do nothing: nobody waits."""
+
     def ask_again(self, progress: TrainingProgress) -> None:
         """Do nothing: nobody was asked."""
+
+    def saved(self) -> None:
+        """Do nothing: nobody waits for a checkpoint."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return nothing: there is no state."""
@@ -131,9 +158,10 @@ class PreferenceReward:
         replay: where the segments come from and the rewards go.
         generators: with the purposes "queries", "teacher" and "reward".
         control: corrupts every answer, see `corrupted`.
+        patience: how far to run ahead of a teacher who answers later.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  keyword-only
         self,
         *,
         learner: RewardLearner,
@@ -143,6 +171,7 @@ class PreferenceReward:
         replay: ReplayBuffer,
         generators: Generators,
         control: Control = "none",
+        patience: PatienceConfig | None = None,
     ) -> None:
         self.control = control
         self.learner = learner
@@ -152,6 +181,7 @@ class PreferenceReward:
         self.replay = replay
         self.generators = generators
         self.feedback = FeedbackStore(replay.device)
+        self.patience = Patience(patience or PatienceConfig(), schedule.config.interval)
 
     @property
     def is_asking(self) -> bool:
@@ -186,37 +216,60 @@ class PreferenceReward:
 
     def hold_session(self, step: int, stride: int, progress: TrainingProgress) -> Metrics | None:
         """Ask the teacher, learn the reward and relabel the replay buffer, if it is time."""
-        number = self.schedule.session_size(step, self.feedback.num_asked, stride)
-        if number == 0:
-            return None
-        labelled = self.feedback.labelled()
+        patience = self.patience
+        asked = self.feedback.num_asked + patience.num_owed
+        patience.num_owed += self.schedule.session_size(step, asked, stride)
+        if patience.lets_ask:
+            return self._ask(step, progress)
+        may_have_answers = patience.num_open > 0 or isinstance(self.teacher, LateTeacher)
+        if may_have_answers and patience.looks(step, stride):
+            self._put_to_teacher(self.feedback.pending()[:0], step, progress)
+            if patience.is_enough:
+                return self._learn(step)
+        return None
+
+    def waits_for(self, step: int) -> str:
+        """Return what must come in before the next step is taken, in words; empty for nothing."""
+        return f"{self.patience.num_open:,} answers" if self.patience.is_over(step) else ""
+
+    def wait(self) -> None:
+        """Let the time between two looks for answers pass."""
+        time.sleep(self.patience.config.poll_seconds)
+
+    def _ask(self, step: int, progress: TrainingProgress) -> Metrics:
         index = self.sampler(
             self.replay,
             self.learner.ensemble if self.learner.is_trained else None,
-            number,
+            self.patience.num_owed,
             self.generators["queries"],
-            labelled.index,
+            self.feedback.labelled().index,
         )
         self.replay.retain(index)
         ids = self.feedback.ask(index, step)
-        metrics = self._accuracy_before_learning(self._put_to_teacher(ids, progress))
-        return metrics | self._learn()
+        self.patience.num_owed = 0
+        segments = self._put_to_teacher(ids, step, progress)
+        return self._accuracy_before_learning(segments) | self._learn(step)
 
-    def _put_to_teacher(self, ids: Tensor, progress: TrainingProgress) -> Segments:
+    def _put_to_teacher(self, ids: Tensor, step: int, progress: TrainingProgress) -> Segments:
         index = self.feedback.index(ids)
         segments = self.replay.gather(index)
-        queries = Queries(ids, index, segments, progress.recent_return, progress.episode_length)
+        queries = Queries(
+            ids, index, segments, progress.recent_return, progress.episode_length, step
+        )
         generator = self.generators["teacher"]
         answers = self.teacher(queries, generator)
         self.feedback.answer(corrupted(answers, self.control, generator))
+        num_new = int((~answers.labels.isnan()).sum())
+        self.patience.note(step, len(self.feedback.pending()), num_new=num_new)
         return segments
 
-    def _learn(self) -> Metrics:
+    def _learn(self, step: int) -> Metrics:
         labelled = self.feedback.labelled()
         if len(labelled) == 0:
             return {}
         metrics = self.learner.fit(labelled, self.replay, self.generators["reward"])
         self.replay.relabel(self.rewards)
+        self.patience.note(step, self.patience.num_open, learned=True)
         return metrics
 
     def _accuracy_before_learning(self, segments: Segments) -> Metrics:
@@ -234,15 +287,25 @@ class PreferenceReward:
         """Put queries that were asked but not answered to the teacher once more."""
         waiting = self.feedback.pending()
         if len(waiting) > 0:
-            self._put_to_teacher(waiting, progress)
-            self._learn()
+            self._put_to_teacher(waiting, self.patience.step, progress)
+            if self.patience.num_fresh > 0:
+                self._learn(self.patience.step)
+
+    def saved(self) -> None:
+        """Tell a teacher who answers later that a crash cannot undo what was asked so far."""
+        if isinstance(self.teacher, LateTeacher):
+            self.teacher.saved()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the feedback, the ensemble, its optimiser and the teacher's memory.
 
         The schedule's position is the number of queries asked.
         """
-        state = {"feedback": self.feedback.state_dict(), "learner": self.learner.state_dict()}
+        state: dict[str, Any] = {
+            "feedback": self.feedback.state_dict(),
+            "learner": self.learner.state_dict(),
+            "patience": self.patience.state_dict(),
+        }
         if isinstance(self.teacher, StatefulTeacher):
             state["teacher"] = self.teacher.state_dict()
         return state
@@ -251,6 +314,9 @@ class PreferenceReward:
         """Restore what `state_dict` returned."""
         self.feedback.load_state_dict(state["feedback"])
         self.learner.load_state_dict(state["learner"])
+        if "patience" in state:  # checkpoints of version 0.1 may lack it
+            num_open = len(self.feedback.pending())
+            self.patience.load_state_dict(state["patience"], num_open)
         if isinstance(self.teacher, StatefulTeacher):
             self.teacher.load_state_dict(state["teacher"])
 

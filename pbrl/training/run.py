@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from pbrl.agents.sac import SAC
+from pbrl.queries.follower import Follower
 from pbrl.queries.teachers import Teacher
 from pbrl.randomness import Generators, derived_seed
 from pbrl.training.build import (
@@ -46,7 +47,8 @@ def train(
         config: the run.
         folder: the run's folder, see `RunFolder`.
         resume: go on from the last checkpoint in the folder, or from the start if there is none.
-        teacher: answers instead of the configured simulated teacher.
+        teacher: answers instead of the configured simulated teacher, at once or later; who is a
+            `Follower` as well is told how the run stands.
         wandb: log to Weights & Biases, true or the name of a project.
 
     Raises:
@@ -61,6 +63,7 @@ def train(
             build=lambda resumes: build_parts(config, teacher=teacher, resumes=resumes),
             about=lambda parts: _about(config, parts),
             save_on_error=True,
+            follower=teacher if isinstance(teacher, Follower) else None,
         )
         with (
             MetricsLog(

@@ -99,6 +99,10 @@ class Loop(Protocol):
         """Return what a row of the log says."""
         ...
 
+    def saved(self) -> None:
+        """Note that a checkpoint holds everything so far."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
         ...

@@ -1,9 +1,11 @@
 """What every run has around its loop: evaluations, logs, checkpoints and a result."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pbrl.queries.follower import Follower, RunStatus
 from pbrl.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from pbrl.training.interruption import Interrupted
 from pbrl.training.machine import commit, machine, versions
@@ -12,6 +14,8 @@ from pbrl.training.progress import Progress
 from pbrl.training.result import Point, Result, final_score
 from pbrl.training.run_folder import RunFolder
 from pbrl.training.run_parts import About, Parts, RunConfig
+
+FOLLOW_SECONDS = 2.0  # between two words to whoever follows a run
 
 
 class Run:
@@ -24,6 +28,7 @@ class Run:
         about: returns what the result says, given the parts.
         belongs_to: what a checkpoint must agree with beside the configuration; JSON values.
         save_on_error: write a checkpoint when the loop fails, so that no label given is lost.
+        follower: is told now and then how the run stands.
 
     Raises:
         ValueError: if a checkpoint belongs to something else.
@@ -38,10 +43,12 @@ class Run:
         about: Callable[[Parts], About],
         belongs_to: Mapping[str, Any] | None = None,
         save_on_error: bool = False,
+        follower: Follower | None = None,
     ) -> None:
         self.config = config
         self.folder = folder
         self.save_on_error = save_on_error
+        self._follower, self._next_word = follower, 0.0
         self._fingerprint = {"config": folder.config, **(belongs_to or {})}
         self.curve: list[Point] = []
         self.score_name = ""
@@ -82,6 +89,7 @@ class Run:
                 self._checkpoint(started)
             if is_interrupted():
                 self._checkpoint(started)
+                self._tell("stopped, --resume goes on")
                 raise Interrupted(
                     f"stopped at step {self.loop.step:,}; the checkpoint is written, "
                     "go on with --resume"
@@ -121,6 +129,27 @@ class Run:
             score=self.curve[-1][1] if self.curve else None,
             phase=loop.phase,
         )
+        if time.monotonic() >= self._next_word:
+            self._tell(loop.phase)
+
+    def _tell(self, phase: str, *, is_over: bool = False) -> None:
+        """Tell whoever follows how the run stands."""
+        if self._follower is None:
+            self._next_word = math.inf
+            return
+        loop = self.loop
+        status = RunStatus(
+            step=loop.step,
+            steps=self.config.steps,
+            num_asked=loop.num_asked,
+            num_labelled=loop.num_labelled,
+            phase=phase,
+            score_name=self.score_name,
+            curve=tuple(self.curve),
+            is_over=is_over,
+        )
+        self._follower.follow(status)
+        self._next_word = time.monotonic() + FOLLOW_SECONDS
 
     @property
     def _position(self) -> tuple[int, int]:
@@ -142,6 +171,7 @@ class Run:
             step=self.loop.step,
             fingerprint=self._fingerprint,
         )
+        self.loop.saved()
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.loop.load_state_dict(state["loop"])
@@ -150,6 +180,7 @@ class Run:
         self.random_score = state["random_score"]
         self.seconds = state["seconds"]
         self.saved = self._position
+        self.loop.saved()
 
     def _finish(self) -> Result:
         loop, config, about = self.loop, self.config, self.about
@@ -178,4 +209,5 @@ class Run:
             environment=dict(about.environment),
         )
         result.save(self.folder.result)
+        self._tell("", is_over=True)
         return result

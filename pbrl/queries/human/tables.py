@@ -149,6 +149,19 @@ happening = Table(
     Index("event_by_kind", "study_id", "kind", "id"),
 )
 
+# A run that learns from the study's labels, as it stood last.
+run = Table(
+    "run",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("study.id"), nullable=False),
+    Column("token", String(20), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("status", JSON, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    UniqueConstraint("study_id", "token"),
+)
+
 
 def _make_append_only(table: Table) -> None:
     """Let the database itself refuse to change or delete a row."""

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from pbrl.queries.human.exports import answer_table, table_as_csv, table_as_parquet, write_pairs
 from pbrl.queries.human.labels import Aggregate
+from pbrl.queries.human.live_runs import list_runs
 from pbrl.queries.human.people import invite, renew_token, revoke
 from pbrl.queries.human.records import feedback_record
 from pbrl.queries.human.report import study_report
@@ -27,6 +28,7 @@ from pbrl.queries.human.web.schemas import (
     NewState,
     Problem,
     Report,
+    RunState,
 )
 
 Format = Literal["csv", "parquet", "record", "pairs"]
@@ -47,6 +49,17 @@ def report(request: Request, owner: Owner) -> Report:
         study = find_study(connection, owner.study_id)
         found = study_report(connection, study)
     return Report(study=study.name, state=study.state, report=plain(found))
+
+
+@router.get("/runs")
+def runs(request: Request, owner: Owner) -> list[RunState]:
+    """Return how the runs that learn from the study stood last, the latest first."""
+    with server_of(request).database.reading() as connection:
+        found = list_runs(connection, owner.study_id)
+    return [
+        RunState(name=run.name, updated_at=run.updated_at, **dataclasses.asdict(run.status))
+        for run in found
+    ]
 
 
 @router.post("/people", status_code=201)

@@ -1,6 +1,7 @@
 """The pages that people see, and the clips on them."""
 
 import datetime
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +12,11 @@ from fastapi.templating import Jinja2Templates
 
 from pbrl.queries.human.clips import clip_file
 from pbrl.queries.human.errors import NotFound
+from pbrl.queries.human.live_runs import list_runs
 from pbrl.queries.human.report import study_report
 from pbrl.queries.human.studies import find_study
 from pbrl.queries.human.web.access import Visitor, find_visitor, limit_rate, server_of
+from pbrl.queries.human.web.run_view import run_view
 from pbrl.queries.human.web.schemas import MAX_NUMBER
 
 FOLDER = Path(__file__).parent
@@ -120,7 +123,10 @@ def _admin(request: Request, template: str) -> Response:
     with server_of(request).database.reading() as connection:
         study = find_study(connection, visitor.person.study_id)
         report = study_report(connection, study)
-    return _page(request, template, visitor, study=study, config=study.config, report=report)
+        runs = [run_view(run, time.time()) for run in list_runs(connection, study.id)]
+    about: dict[str, Any] = {"study": study, "config": study.config}
+    content = about | {"report": report, "runs": runs}
+    return _page(request, template, visitor, **content)
 
 
 def _home(visitor: Visitor) -> str:

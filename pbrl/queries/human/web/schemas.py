@@ -196,6 +196,24 @@ class Report(BaseModel):
     report: dict[str, Any]
 
 
+class RunState(BaseModel):
+    """How a run stood last, see `pbrl.queries.follower.RunStatus`.
+
+    A point of the curve is a step, the score there, and the queries asked until then.
+    """
+
+    name: str
+    updated_at: float
+    step: int
+    steps: int
+    num_asked: int
+    num_labelled: int
+    phase: str
+    score_name: str
+    curve: list[tuple[int, float, int]]
+    is_over: bool
+
+
 class Problem(BaseModel):
     """Why a request was refused."""
 
