@@ -115,7 +115,7 @@ class RewardLearner:
         if len(labelled) == 0:
             raise ValueError("a reward cannot be learned from no labels at all")
         self._refresh_observation_moments(replay)
-        world = self._learn_world(labelled, replay)
+        world = self.learn_world(labelled, replay)
         training, held_out = self._split(labelled, replay)
         most = self.config.num_steps(len(training))
         most = most if max_steps is None else min(most, max_steps)
@@ -134,10 +134,22 @@ class RewardLearner:
             metrics["reward/hindsight_loss"] = tally.distance() / self.ensemble.num_members
         return {name: value for name, value in metrics.items() if value is not None} | world
 
-    def _learn_world(self, labelled: LabelledQueries, replay: ReplayBuffer) -> dict[str, float]:
+    def learn_world(
+        self, labelled: LabelledQueries, replay: ReplayBuffer, max_updates: int | None = None
+    ) -> dict[str, float]:
+        """Let the world model of a prior take the updates that are due, as `fit` does at its start.
+
+        Args:
+            labelled: whose longest segment says how far the model must see.
+            replay: what it learns from.
+            max_updates: leave those beyond for another call.
+
+        Returns:
+            See `WorldModelLearner.fit`; nothing without a prior.
+        """
         if self.hindsight is None:
             return {}
-        return self.hindsight.world.fit(replay, int(labelled.index.length.max()))
+        return self.hindsight.world.fit(replay, int(labelled.index.length.max()), max_updates)
 
     def _split(self, labelled: LabelledQueries, replay: ReplayBuffer) -> tuple[Examples, Examples]:
         """Return the examples to learn from and those held out.

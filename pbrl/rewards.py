@@ -25,7 +25,8 @@ class RewardConfig:
         hidden_sizes: width of each hidden layer.
         activation: after each hidden layer; "leaky_relu" has slope 0.01. Preference Transformer's
             Markovian reward (Kim et al. 2023) and CPL's (Hejna et al. 2024) use "relu".
-        output: "tanh" keeps every step's reward in (-1, 1); "linear" does not bound it.
+        output: "tanh" keeps every step's reward in (-1, 1), "sigmoid" in (0, 1); "linear" does not
+            bound it.
         encoder: of observations that are flat images, the reward's own; None for numbers. Such a
             reward is learned beside its agent, by `JointPIQL`.
         normalize_observations: standardise observations by the moments of the replay buffer at the
@@ -37,7 +38,7 @@ class RewardConfig:
     num_members: int = 3
     hidden_sizes: tuple[int, ...] = (256, 256, 256)
     activation: Literal["leaky_relu", "relu"] = "leaky_relu"
-    output: Literal["tanh", "linear"] = "tanh"
+    output: Literal["tanh", "sigmoid", "linear"] = "tanh"
     encoder: EncoderConfig | None = None
     normalize_observations: bool = False
     normalize_rewards: bool = False
@@ -86,7 +87,7 @@ class RewardEnsemble(nn.Module):
             config.num_members,
             (width + action_dim, *config.hidden_sizes, 1),
             activation=config.activation,
-            output_activation="tanh" if config.output == "tanh" else "identity",
+            output_activation="identity" if config.output == "linear" else config.output,
             generator=generator,
         )
         self.observation_moments = RunningMoments(observation_dim)

@@ -26,6 +26,7 @@ AGENTS: Mapping[str, str] = {
     "qt": "pbrl.agents.dtr:DTR",
     "pb-qt": "pbrl.agents.dtr:DTR",
     "dtr": "pbrl.agents.dtr:DTR",
+    "hindsight-prior": "pbrl.agents.iql:IQL",
     "ipl": "pbrl.agents.ipl:IPL",
     "oppo": "pbrl.agents.oppo:OPPO",
     "preference-transformer": "pbrl.agents.iql:IQL",

@@ -67,12 +67,17 @@ class EnsembleReward(RewardLearner):
         config: how it is fitted.
         ensemble: the networks.
         members: how their rewards are joined, "mean" or as `joined_members` does.
+        generator: see `RewardLearner`.
     """
 
     def __init__(
-        self, config: RewardLearningConfig, ensemble: RewardEnsemble, members: MemberRule = "mean"
+        self,
+        config: RewardLearningConfig,
+        ensemble: RewardEnsemble,
+        members: MemberRule = "mean",
+        generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(config, ensemble)
+        super().__init__(config, ensemble, generator)
         self.members = members
 
     @torch.no_grad()

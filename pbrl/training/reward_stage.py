@@ -12,7 +12,7 @@ from pbrl.offline.dataset import OfflineDataset
 from pbrl.pairs import LabelledPairs, PreferenceData
 from pbrl.preference_transformer import PreferenceTransformerConfig
 from pbrl.randomness import Generators
-from pbrl.reward_learning import RewardLearningConfig
+from pbrl.reward_learning import RewardLearner, RewardLearningConfig
 from pbrl.reward_scaling import RewardScalingConfig, scale_rewards
 from pbrl.rewards import RewardConfig, RewardEnsemble
 from pbrl.segments import Segments
@@ -68,11 +68,11 @@ class RewardStageConfig:
 
     def _check_transformer(self) -> None:
         learning = self.learning
-        plain = (learning.crops, learning.label_noise, learning.bootstrap_share)
-        if plain != (None, None, 1.0):
+        added = (learning.crops, learning.label_noise, learning.hindsight)
+        if added != (None, None, None) or learning.bootstrap_share < 1:
             raise ValueError(
-                "learning.crops, learning.label_noise and learning.bootstrap_share are for an "
-                f"ensemble, and the model is {self.model!r}"
+                "learning.crops, label_noise, hindsight and bootstrap_share are for an ensemble, "
+                f"and the model is {self.model!r}"
             )
 
 
@@ -123,12 +123,19 @@ class RewardStage:
         return self.config.learning.num_steps(len(self._labelled))
 
     def advance(self) -> None:
-        """Take some gradient steps, whole passes over the labels; relabel after the last ones."""
+        """Take some gradient steps, whole passes over the labels; relabel after the last ones.
+
+        A world model, if a prior brings one, learns before.
+        """
+        learned = self._learn_world()
+        if learned:
+            self.metrics = learned
+            return
         learning = self.config.learning
         steps_per_pass = -(-len(self._labelled) // learning.batch_size)
         part = max(1, PART_STEPS // steps_per_pass) * steps_per_pass
         part = min(part, self.max_steps - self.num_steps)
-        self.metrics = self.model.fit(
+        self.metrics |= self.model.fit(
             self._labelled, self.dataset.replay, self._generator, max_steps=part
         )
         taken = int(self.metrics["reward/steps"])
@@ -139,6 +146,12 @@ class RewardStage:
         if is_reached or taken < part or self.num_steps >= self.max_steps:
             self.is_complete = True
             self._relabel()
+
+    def _learn_world(self) -> dict[str, float]:
+        """Return what a part of the world model's learning came to; nothing when there is none."""
+        if not isinstance(self.model, RewardLearner):
+            return {}
+        return self.model.learn_world(self._labelled, self.dataset.replay, PART_STEPS)
 
     def _relabel(self) -> None:
         replay = self.dataset.replay
@@ -186,7 +199,7 @@ def _model(
         device=dataset.replay.device,
         generator=generators["initial"],
     )
-    return EnsembleReward(config.learning, ensemble, config.members)
+    return EnsembleReward(config.learning, ensemble, config.members, generators["initial"])
 
 
 def _pairs_of(

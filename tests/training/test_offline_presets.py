@@ -8,7 +8,8 @@ from pbrl.training.fit_config import decode_fit_config, method_config_class
 from pbrl.training.offline_presets import PRESETS, Facts, benchmark_of, make_fit_config
 
 SEQUENCES = ("oppo", "dtr", "dt", "pb-dt", "qt", "pb-qt", "dppo", "preference-transformer")
-AGENTS = ("bc", "%bc", "sft", "iql", "p-iql", "p-iql-joint", *VARIANTS, "ipl", *SEQUENCES)
+PLAIN = ("bc", "%bc", "sft", "iql", "p-iql", "p-iql-joint", "ipl", "hindsight-prior")
+AGENTS = (*PLAIN, *VARIANTS, *SEQUENCES)
 
 
 def facts(name="hopper-medium-replay-v2", family="d4rl", env="gym/Hopper-v5", **changes):
@@ -199,3 +200,26 @@ def test_what_has_no_numbers_says_who_has():
         with pytest.raises(ValueError, match="only for mujoco"):
             make_fit_config("data", agent, facts("point-mass", "npz", None), preset=preset)
     assert "paper" in PRESETS
+
+
+def test_hindsight_prior_has_wiserl_s_numbers():
+    made = make_fit_config("data", "hindsight-prior", facts(), preset="paper")
+    learning = made.reward.learning
+    assert (learning.hindsight.weight, learning.hindsight.detach) == (1_000, False)
+    assert (learning.batch_size, learning.num_steps(500)) == (8, 50_000)
+    world = learning.hindsight.world
+    assert (world.transformer.width, world.transformer.num_layers) == (256, 3)
+    assert (world.max_steps, world.batch_size, world.initial_updates) == (100, 64, 10_000)
+    assert made.reward.network.output == "sigmoid"
+    assert (made.method.expectile, made.steps, made.method.policy_decay_updates) == (
+        0.7, 1_000_000, None,
+    )  # fmt: skip
+    other = make_fit_config("data", "hindsight-prior", METAWORLD, preset="wiserl")
+    assert (other.method.expectile, other.steps, other.eval_episodes) == (0.75, 500_000, 20)
+    assert other.reward.learning.hindsight.world.max_steps == 64  # longer segments than WiseRL's
+    small = make_fit_config("data", "hindsight-prior", facts(segment_steps=200))
+    assert small.reward.learning.hindsight.world.max_steps == 200
+    with pytest.raises(ValueError, match="for hindsight-prior"):
+        make_fit_config("data", "p-iql", facts(), preset="wiserl")
+    with pytest.raises(ValueError, match="only for mujoco and metaworld"):
+        make_fit_config("data", "hindsight-prior", facts("pen-human-v1"), preset="wiserl")

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
+from pbrl.hindsight import HindsightConfig
 from pbrl.pairs import ScoredSegments
 from pbrl.randomness import Generators
 from pbrl.reward_learning import RewardLearningConfig
@@ -9,6 +12,8 @@ from pbrl.rewards import RewardConfig
 from pbrl.training import reward_stage as module
 from pbrl.training.offline import PURPOSES
 from pbrl.training.reward_stage import RewardStage, RewardStageConfig, take_true_rewards
+from pbrl.transformer import TransformerConfig
+from pbrl.world_model import WorldModelConfig
 from tests.training.point_mass import make_data, make_dataset
 
 CONFIG = RewardStageConfig(
@@ -102,3 +107,29 @@ def test_impossible_configurations_are_refused():
         RewardStageConfig(num_pairs=0)
     with pytest.raises(ValueError, match="validation_share 0"):
         RewardStageConfig(learning=RewardLearningConfig(validation_share=0.1))
+
+
+def test_a_prior_s_world_model_learns_first_and_can_be_stopped():
+    world = WorldModelConfig(
+        transformer=TransformerConfig(width=8, num_layers=1, num_heads=1),
+        batch_size=4,
+        initial_updates=50,
+    )
+    hindsight = HindsightConfig(world=world)
+    learning = replace(CONFIG.learning, passes=4, hindsight=hindsight)
+    config = replace(CONFIG, learning=learning)
+    whole, first, second = (stage(config=config) for _ in range(3))
+    while not whole.is_complete:
+        whole.advance()
+    first.advance()
+    assert first.metrics["world/updates"] == 30
+    assert first.num_steps == 0
+    second.load_state_dict(first.state_dict())
+    second._generator.set_state(first._generator.get_state())
+    while not second.is_complete:
+        second.advance()
+    assert torch.equal(whole.dataset.replay.all_rewards(), second.dataset.replay.all_rewards())
+    assert whole.metrics == second.metrics
+    assert whole.metrics["world/updates"] == 50
+    with pytest.raises(ValueError, match="hindsight and bootstrap_share are for an ensemble"):
+        replace(config, model="preference-transformer")

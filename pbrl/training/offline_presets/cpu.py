@@ -16,6 +16,7 @@ from pbrl.reward_scaling import RewardScalingConfig
 from pbrl.rewards import RewardConfig
 from pbrl.training.offline_presets import cpu_sequences
 from pbrl.training.offline_presets.facts import Facts, NoNumbersError, Recipe
+from pbrl.training.offline_presets.hindsight import with_prior
 from pbrl.training.offline_presets.reward_models import PT
 from pbrl.training.offline_presets.sequences import DTR_AGENTS, of_dtr, reward_of_dtr
 from pbrl.training.reward_stage import RewardStageConfig
@@ -60,6 +61,8 @@ def recipe(agent: str, facts: Facts) -> Recipe:
         case "iql" | "p-iql":
             method, steps = iql, IQL_STEPS
             reward = _reward("true" if agent == "iql" else "labels", facts)
+        case "hindsight-prior":
+            method, steps, reward = iql, IQL_STEPS, with_prior(_reward("labels", facts), facts)
         case "p-iql-joint":
             network = RewardConfig(
                 num_members=1, hidden_sizes=HIDDEN, activation="relu", output="linear"

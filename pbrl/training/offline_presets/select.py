@@ -7,10 +7,12 @@ from pbrl.agents.cpl_variants import VARIANTS
 from pbrl.lookup import look_up
 from pbrl.training.config import Control
 from pbrl.training.fit_config import FitConfig
-from pbrl.training.offline_presets import cpl, cpu, ipl, reward_models, sequences
+from pbrl.training.offline_presets import cpl, cpu, hindsight, ipl, reward_models, sequences
 from pbrl.training.offline_presets.facts import Facts, NoNumbersError, Recipe
 
-OfflinePreset = Literal["cpu", "paper", "cpl", "ipl", "pt", "uni-rlhf", "oppo", "dtr", "dppo"]
+OfflinePreset = Literal[
+    "cpu", "paper", "cpl", "ipl", "pt", "uni-rlhf", "oppo", "dtr", "dppo", "wiserl"
+]
 PRESETS: tuple[OfflinePreset, ...] = get_args(OfflinePreset)
 _RECIPES: Mapping[str, Callable[[str, Facts], Recipe]] = {
     "cpu": cpu.recipe,
@@ -21,6 +23,7 @@ _RECIPES: Mapping[str, Callable[[str, Facts], Recipe]] = {
     "oppo": sequences.oppo,
     "dtr": sequences.dtr,
     "dppo": sequences.dppo,
+    "wiserl": hindsight.wiserl,
 }
 # The paper that each method is taken from.
 _HOME: Mapping[str, OfflinePreset] = {
@@ -36,6 +39,7 @@ _HOME: Mapping[str, OfflinePreset] = {
     "oppo": "oppo",
     **dict.fromkeys(sequences.DTR_AGENTS, "dtr"),
     "dppo": "dppo",
+    "hindsight-prior": "wiserl",
 }
 HELD_OUT_WITHOUT_ENVIRONMENT = 0.1
 
