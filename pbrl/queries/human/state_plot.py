@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +19,11 @@ _DPI = 100
 _SCALE = 2  # pixels of the drawing for each of a clip's, so that lines stay sharp
 _LINE = "#2f6fde"
 _ACTION = "#c2571a"
+_WORDS: dict[str, Any] = {
+    "color": "0.2",
+    "fontsize": 14,
+    "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 2},
+}
 
 Limits = tuple[Float[np.ndarray, " obs"], Float[np.ndarray, " obs"]]
 
@@ -69,7 +75,7 @@ def write_plot(
     actions.plot(segment.actions, color=_ACTION, linewidth=1, alpha=0.8)
     actions.set_ylim(-1.1, 1.1)
     for part, words in ((axes, "observations"), (actions, "actions")):
-        part.text(0.01, 0.97, words, transform=part.transAxes, va="top", color="0.35", fontsize=9)
+        part.text(0.01, 0.97, words, transform=part.transAxes, va="top", **_WORDS)
         part.set_xlim(0, max(1, len(segment) - 1))
         part.set_xticks([])
         part.set_yticks([])

@@ -142,6 +142,6 @@ def sqlite_bench(tmp_path):
         database.close()
 
 
-@pytest.fixture(name="make_segment")
+@pytest.fixture(name="make_segment", scope="session")
 def make_segment_fixture():
     return make_segment

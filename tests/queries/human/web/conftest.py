@@ -19,6 +19,8 @@ FILM = b"\x00\x00\x00\x18ftypmp42" + bytes(1000)
 class Site:
     """A served study with queries that can be shown, and its people."""
 
+    film = FILM
+
     def __init__(self, folder: Path, make_segment, **config):
         self.clips = folder / "clips"
         self.database = Database(sqlite_url(folder / "study.db"))
@@ -48,7 +50,7 @@ class Site:
                 self.tokens[name, person] = invite(connection, study.id, person, role)[1]
         path = self.clips / str(study.id)
         path.mkdir(parents=True)
-        (path / "film.mp4").write_bytes(FILM)
+        (path / "film.mp4").write_bytes(self.film)
         return study
 
     def browser(self, person=None, study="hop"):

@@ -92,8 +92,8 @@ class Moment extends Pair {
     this.first = first;
     this.to = to;
     if (first !== null && to !== null && first > to) [this.first, this.to] = [to, first];
-    this.from.classList.toggle("pressed", first !== null);
-    this.until.classList.toggle("pressed", to !== null);
+    this.#show(this.from, this.first, "Moment starts", "Starts at");
+    this.#show(this.until, this.to, "Moment ends", "Ends at");
     const band = document.getElementById("band");
     const hasAny = first !== null || to !== null;
     band.hidden = !hasAny;
@@ -103,6 +103,10 @@ class Moment extends Pair {
       band.style.left = `${(100 * start) / last}%`;
       band.style.width = `${(100 * (end - start)) / last}%`;
     }
+  }
+  #show(element, step, words, wordsBefore) {
+    element.classList.toggle("pressed", step !== null);
+    element.firstChild.textContent = step === null ? words : `${wordsBefore} ${step + 1}`;
   }
   choose(label) {
     const isMarked = this.first !== null && this.to !== null;
@@ -190,7 +194,9 @@ class Ranking extends Kind {
       rank.textContent = number === 0 ? "best" : `${number + 1}.`;
       this.scene.clips[place].element.classList.toggle("chosen", number === 0);
     });
-    if (this.send) this.send.disabled = this.order.length < this.scene.clips.length;
+    const isComplete = this.order.length === this.scene.clips.length;
+    this.send.disabled = !isComplete;
+    this.send.firstChild.textContent = isComplete ? "Send this order" : this.order.length ? "Choose the next best clip" : "Choose the best clip";
   }
   get keys() {
     return [["1 … 9", "this clip is the next best"], ["X", "start over"], ["Enter", "send the order"], ...super.keys];

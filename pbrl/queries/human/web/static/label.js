@@ -79,7 +79,7 @@ function accept(next) {
   clearTimeout(asking);
   if (tasks.length) showFirst();
   else if (!outbox.waiting.length) {
-    showMessage(next.state);
+    showMessage(next.state, answered > 0);
     if (next.state === "waiting" || next.state === "paused") asking = setTimeout(refresh, ASK_AGAIN_MILLISECONDS);
   }
 }
@@ -107,6 +107,7 @@ function showFirst() {
   stage.dataset.assignment = String(shown);
   stage.replaceChildren(...scene.clips.map((clip) => clip.element));
   at("message").hidden = true;
+  at("drawn").hidden = !tasks[0].segments.some((segment) => segment.media === "drawing");
   at("transport").hidden = at("answers").hidden = false;
   at("scrub").max = String(scene.numSteps - 1);
   player.show(scene);
@@ -114,17 +115,17 @@ function showFirst() {
   shownAt = performance.now();
 }
 
-function showMessage(name) {
+function showMessage(name, hasAnswers = false) {
   const [title, text] = MESSAGES[name] ?? MESSAGES.waiting;
   shown = null;
   player.scene = null;
   at("stage").replaceChildren();
   delete at("stage").dataset.assignment;
-  at("transport").hidden = at("answers").hidden = true;
+  at("transport").hidden = at("answers").hidden = at("drawn").hidden = true;
   const message = at("message");
   const heading = Object.assign(document.createElement("h2"), { textContent: title });
   message.replaceChildren(heading, Object.assign(document.createElement("p"), { textContent: text }));
-  if (name === "finished" || name === "waiting") {
+  if (hasAnswers && (name === "finished" || name === "waiting")) {
     const back = Object.assign(document.createElement("button"), { type: "button", textContent: "Take the last answer back (Z)" });
     back.addEventListener("click", undo);
     message.append(back);
