@@ -33,13 +33,14 @@ class StepRewards(Protocol):
 class EpisodeWatcher(Protocol):
     """Somebody who looks at environments when episodes begin."""
 
-    def episodes_begin(self, env: VectorEnv, replay: ReplayBuffer, lanes: Sequence[int]) -> None:
-        """Look at the environments whose next step is the first of an episode.
+    def watch(self, env: VectorEnv, replay: ReplayBuffer) -> None:
+        """Get to know all environments, and where their steps go."""
+        ...
 
-        Args:
-            env: all environments.
-            replay: where the steps go; its open episodes are those that begin.
-            lanes: numbers of the environments.
+    def episodes_begin(self, lanes: Sequence[int]) -> None:
+        """Look at the environments of these numbers, whose next step is the first of an episode.
+
+        The open episodes of the replay buffer are those that begin.
         """
         ...
 
@@ -64,6 +65,8 @@ class Collector:
         self.env = env
         self.replay = replay
         self.watcher = watcher
+        if watcher is not None:
+            watcher.watch(env, replay)
         self._beginning = list(range(env.num_envs))
         self.observations: Tensor = env.reset(seed=seed)[0]
         self._returns = torch.zeros(env.num_envs, dtype=torch.float64)
@@ -79,7 +82,7 @@ class Collector:
     def step(self, actions: Float[Tensor, "env act"], step_rewards: StepRewards) -> None:
         """Take one step in every environment and store it."""
         if self.watcher is not None and self._beginning:
-            self.watcher.episodes_begin(self.env, self.replay, self._beginning)
+            self.watcher.episodes_begin(self._beginning)
         observations = self.observations
         following, true_rewards, terminated, truncated, infos = self.env.step(actions)
         true_rewards = true_rewards.to(torch.float32)

@@ -3,7 +3,8 @@
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -22,6 +23,7 @@ from pbrl.queries.human.live_runs import LiveRun, save_run
 from pbrl.queries.human.recorded import RecordedSegment
 from pbrl.queries.human.studies import Study, find_study
 from pbrl.replay import ReplayBuffer
+from pbrl.segments import SegmentIndex, Segments
 
 TOKEN_LENGTH = 8
 DIGEST_LENGTH = 8
@@ -70,7 +72,7 @@ class StudyTeacher:
             self._study = find_study(connection, study)
         _check(self._study, env_id)
         self._starts = EpisodeStarts(env_id, env_options)
-        self._replay: ReplayBuffer | None = None
+        self._watched: tuple[VectorEnv[Any, Any, Any], ReplayBuffer] | None = None
         self._token = uuid.uuid4().hex[:TOKEN_LENGTH]
         self._rows: dict[str, int] = {}  # row of each query in the feedback, by key
         self._outbox: list[NewQuery] = []  # queries that no checkpoint holds, or not yet asked
@@ -92,12 +94,14 @@ class StudyTeacher:
             tuple(change.annotator for change in arrived),
         )
 
-    def episodes_begin(
-        self, env: VectorEnv[Any, Any, Any], replay: ReplayBuffer, lanes: Sequence[int]
-    ) -> None:
-        """Note how the simulator stands, so that segments can be drawn."""
-        self._replay = replay
-        self._starts.note(env, replay, lanes)
+    def watch(self, env: VectorEnv[Any, Any, Any], replay: ReplayBuffer) -> None:
+        """Get to know the run's simulator, so that segments can be drawn."""
+        self._watched = env, replay
+
+    def episodes_begin(self, lanes: Sequence[int]) -> None:
+        """Note how the simulator stands."""
+        assert self._watched is not None  # whoever calls has called `watch`
+        self._starts.note(*self._watched, lanes)
 
     def saved(self) -> None:
         """Ask what was taken: a checkpoint holds it."""
@@ -117,32 +121,21 @@ class StudyTeacher:
 
     def _take(self, queries: Queries) -> None:
         """Copy queries, so that the run may forget their segments."""
-        recorded = self._record(queries)
-        pairs = zip(recorded[::2], recorded[1::2], strict=True)
-        for row, pair in zip(queries.ids.tolist(), pairs, strict=True):
-            digest = "".join(segment.digest()[:DIGEST_LENGTH] for segment in pair)
-            key = f"{self._token}/{row}/{digest}"
+        where = queries.index.reshape(-1)
+        recorded = _recorded(where, queries.segments.reshape(-1))
+        # What may be drawn tomorrow and not today, the states, is no part of a query's name.
+        digests = [segment.digest()[:DIGEST_LENGTH] for segment in recorded]
+        if self._watched is not None:
+            states = self._starts.states_before(self._watched[1], where)
+            recorded = [
+                replace(one, states=state) for one, state in zip(recorded, states, strict=True)
+            ]
+        for place, row in enumerate(queries.ids.tolist()):
+            pair = slice(2 * place, 2 * place + 2)
+            key = f"{self._token}/{row}/{''.join(digests[pair])}"
             self._rows[key] = row
-            self._outbox.append(NewQuery(key=key, segments=pair, asked_at=queries.step))
+            self._outbox.append(NewQuery(key=key, segments=recorded[pair], asked_at=queries.step))
         self._is_safe = False
-
-    def _record(self, queries: Queries) -> list[RecordedSegment]:
-        """Return the segments of queries, the two of each one after the other."""
-        where, segments = queries.index.reshape(-1), queries.segments.reshape(-1)
-        states: Sequence[Mapping[str, Any]] = [{}] * len(where)
-        if self._replay is not None:
-            states = self._starts.states_before(self._replay, where)
-        return [
-            RecordedSegment(
-                observations=segments.observations[row, :length].cpu().numpy(),
-                actions=segments.actions[row, :length].cpu().numpy(),
-                true_rewards=segments.true_rewards[row, :length].cpu().numpy(),
-                states=states[row],
-                episode=int(where.episode[row]),
-                start=int(where.start[row]),
-            )
-            for row, length in enumerate(where.length.tolist())
-        ]
 
     def _publish(self) -> None:
         if self._outbox and self._is_safe:
@@ -188,6 +181,20 @@ class StudyTeacher:
         self._floor, self._seen = int(state["floor"]), set(state["seen"])
         self._outbox, self._is_safe = [], False
         self._starts.load_state_dict(state["starts"])
+
+
+def _recorded(index: SegmentIndex, segments: Segments) -> list[RecordedSegment]:
+    """Return copies of segments, without states."""
+    return [
+        RecordedSegment(
+            observations=segments.observations[row, :length].cpu().numpy(),
+            actions=segments.actions[row, :length].cpu().numpy(),
+            true_rewards=segments.true_rewards[row, :length].cpu().numpy(),
+            episode=int(index.episode[row]),
+            start=int(index.start[row]),
+        )
+        for row, length in enumerate(index.length.tolist())
+    ]
 
 
 def _check(study: Study, env_id: str) -> None:

@@ -16,8 +16,11 @@ class Watcher:
     def __init__(self, starts):
         self.starts = starts
 
-    def episodes_begin(self, env, replay, lanes):
-        self.starts.note(env, replay, lanes)
+    def watch(self, env, replay):
+        self.watched = env, replay
+
+    def episodes_begin(self, lanes):
+        self.starts.note(*self.watched, lanes)
 
 
 def collect(env_id, *, capacity=1_000, num_envs=2, num_steps=STEPS):

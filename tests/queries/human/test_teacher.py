@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import VectorEnv
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import OperationalError
 
@@ -120,6 +121,23 @@ def test_asking_again_after_a_crash_asks_nothing_twice(run):
     keys = run.keys()
     again = run.new_teacher()
     again.load_state_dict(state)
+    run.put(run.feedback.pending(), again)
+    again.saved()
+    assert run.keys() == keys
+
+
+def test_states_are_no_part_of_a_querys_name(run):
+    """A resumed run may not find the states that it found before, or find more."""
+    run.put(run.ids)
+    state = run.teacher.state_dict()
+    run.teacher.saved()
+    keys = run.keys()
+    again = run.new_teacher()
+    again.load_state_dict(state)
+    again.watch(VectorEnv(), run.replay)
+    index = run.feedback.index(run.ids).reshape(-1)
+    found = [{"physics": np.zeros((1, 2))} for _ in range(len(index))]
+    again._starts.states_before = lambda *_: found
     run.put(run.feedback.pending(), again)
     again.saved()
     assert run.keys() == keys

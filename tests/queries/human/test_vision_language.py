@@ -1,8 +1,10 @@
 # ruff: noqa: F811  fixtures are arguments
 import base64
 import json
+import runpy
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from pbrl.queries.human.answers import current_answers
 from pbrl.queries.human.client import LabellingClient, label_until_finished
 from pbrl.queries.human.encoding import write_clip
 from pbrl.queries.human.http import Refused, Retries
+from pbrl.queries.human.studies import set_state
 from pbrl.queries.human.vision_language import (
     VisionLanguageConfig,
     VisionLanguageJudge,
@@ -23,6 +26,7 @@ from pbrl.queries.human.vision_language import (
 from .served import served, stand_in
 from .web.conftest import make_site, site  # noqa: F401  fixtures
 
+SCRIPT = Path(__file__).parents[3] / "scripts" / "label_with_model.py"
 QUICK = Retries(attempts=3, first_pause=0.01, longest_pause=0.05)
 
 
@@ -193,6 +197,27 @@ def test_even_frames_have_both_ends(tmp_path):
     shown = even_frames((tmp_path / "film.mp4").read_bytes(), 3)
     means = [imageio.imread(one).mean() for one in shown]
     np.testing.assert_allclose(means, [0, 100, 200], atol=6)
+
+
+def test_the_script_labels_until_the_study_is_closed(bright_site, tmp_path, monkeypatch, capsys):
+    site = bright_site
+    with site.database.writing() as connection:
+        _, token = invite(connection, site.study.id, "model", "program")
+    script = runpy.run_path(str(SCRIPT))
+    model = Model()
+
+    def say(path, body, headers):
+        if len(model.bodies) == 5:  # with the last order of the last query
+            with site.database.writing() as connection:
+                set_state(connection, site.study.id, "closed")
+        return model(path, body, headers)
+
+    with stand_in(say) as model_url, served(site.app) as url:
+        with pytest.raises(SystemExit, match="PBRL_TOKEN"):
+            script["main"](f"{model_url}/v1", "seer", url=url)
+        monkeypatch.setenv("PBRL_TOKEN", token)
+        script["main"](f"{model_url}/v1", "seer", url=url, frames=2, cache=tmp_path / "cache")
+    assert "closed; 3 answers" in capsys.readouterr().out
 
 
 def test_studies_of_other_kinds_are_refused(make_site, tmp_path):
