@@ -76,7 +76,7 @@ def hand_out(
         )
         if chosen is None:
             break
-        held.append(_open(connection, study, person, chosen, now))
+        held.append(_hand(connection, study, person, chosen, now))
     return held[:number]
 
 
@@ -99,9 +99,15 @@ def num_left(connection: Connection, person: Person) -> int:
     Those that others hold at present are counted.
     """
     study = find_study(connection, person.study_id)
-    rows = select(func.count()).where(_open_to(study, person))
-    held = select(func.count()).where(_held_by(person), _ASSIGNMENT.purpose == "plain")
-    return int(connection.execute(rows).scalar_one() + connection.execute(held).scalar_one())
+    mine = and_(_ASSIGNMENT.annotator_id == person.id, _ASSIGNMENT.purpose == "plain")
+    had = select(func.count()).join_from(tables.assignment, tables.query).where(mine, _open(study))
+    counts = (
+        select(func.count()).where(_open(study)),
+        had,
+        select(func.count()).where(_held_by(person), _ASSIGNMENT.purpose == "plain"),
+    )
+    num_open, num_had, num_held = (connection.execute(rows).scalar_one() for rows in counts)
+    return int(num_open - num_had + num_held)
 
 
 def _renewed(connection: Connection, study: Study, person: Person, now: float) -> list[Assignment]:
@@ -188,31 +194,28 @@ def _is_due(connection: Connection, person: Person, purpose: Purpose, every: int
 def _least_answered(
     connection: Connection, study: Study, person: Person, now: float
 ) -> Mapping[str, Any] | None:
-    leases = (
-        select(_ASSIGNMENT.query_id, func.count().label("number"))
-        .where(_is_leased(study, now), _ASSIGNMENT.purpose == "plain")
-        .group_by(_ASSIGNMENT.query_id)
-        .subquery()
-    )
-    total = _QUERY.num_answers + func.coalesce(leases.c.number, 0)
-    rows = (
-        select(_QUERY.id)
-        .select_from(tables.query.outerjoin(leases, leases.c.query_id == _QUERY.id))
-        .where(_open_to(study, person), _QUERY.is_ready)
-        .where(total < study.config.labels_per_query)
-        .order_by(total, _QUERY.position)
-    )
-    query_id = connection.execute(rows.limit(1)).scalar()
-    return None if query_id is None else {"query_id": query_id, "purpose": "plain", "showing": 0}
+    leased = select(_ASSIGNMENT.query_id, func.count()).group_by(_ASSIGNMENT.query_id)
+    leased = leased.where(_is_leased(study, now), _ASSIGNMENT.purpose == "plain")
+    leases: dict[int, int] = dict(connection.execute(leased).tuples().all())
+    rows = select(_QUERY.num_answers, _QUERY.position, _QUERY.id)
+    rows = rows.where(_open(study), _QUERY.is_ready, ~_had_by(person))
+    # Those that nobody holds come out of the index in order: the first is found at once.
+    free = rows.where(_QUERY.id.not_in(leases)).order_by(_QUERY.num_answers, _QUERY.position)
+    held = [
+        (given + leases[query_id], position, query_id)
+        for given, position, query_id in connection.execute(rows.where(_QUERY.id.in_(leases)))
+        if given + leases[query_id] < study.config.labels_per_query
+    ]
+    found = [*held, *connection.execute(free.limit(1)).tuples()]
+    return {"query_id": min(found)[2], "purpose": "plain", "showing": 0} if found else None
 
 
-def _open_to(study: Study, person: Person) -> Any:
-    """Return the condition on plain queries that lack answers and that this person never had."""
+def _open(study: Study) -> Any:
+    """Return the condition on plain queries that lack answers."""
     return and_(
         _QUERY.study_id == study.id,
         _QUERY.is_gold.is_(False),
         _QUERY.num_answers < study.config.labels_per_query,
-        ~_had_by(person),
     )
 
 
@@ -241,7 +244,7 @@ def _is_leased(study: Study, now: float) -> Any:
     )
 
 
-def _open(
+def _hand(
     connection: Connection, study: Study, person: Person, chosen: Mapping[str, Any], now: float
 ) -> Assignment:
     order = _order(connection, study, person, chosen)

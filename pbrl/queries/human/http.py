@@ -11,7 +11,6 @@ from http.client import HTTPException
 from typing import Any
 
 AGAIN = (408, 425, 429, 500, 502, 503, 504)
-MAX_BYTES = 2**28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +102,7 @@ def send(
         asked = 0.0
         try:
             with urllib.request.urlopen(request, timeout=retries.timeout) as response:  # noqa: S310
-                return Sent(response.status, response.read(MAX_BYTES))
+                return Sent(response.status, response.read())
         except urllib.error.HTTPError as error:
             with error:
                 reason = error.read(2_000).decode(errors="replace")

@@ -36,6 +36,20 @@ def test_a_refusal_is_final_and_says_why(status):
     assert (refused.value.status, len(calls)) == (status, 1)
 
 
+def test_half_a_response_is_none():
+    """As when the server dies while it answers; reading a number of bytes would not notice."""
+    calls = []
+
+    def respond(*_):
+        calls.append(1)
+        headers = {"Content-Length": "1000"} if len(calls) == 1 else {}
+        return 200, headers | {"Connection": "close"}, {"whole": True}
+
+    with stand_in(respond) as url:
+        assert send("GET", url, retries=QUICK).body == b'{"whole": true}'
+    assert len(calls) == 2
+
+
 def test_in_the_end_it_gives_up():
     busy = stand_in(lambda *_: (503, {}, {"detail": "busy"}))
     with busy as url, pytest.raises(Unreachable, match="4 times: 503"):
