@@ -135,7 +135,7 @@ def _env_spec(env: SerialVectorEnv) -> Any:
     source, _, name = env.record.id.partition("/")
     if source != "gym" or env.record.options:
         return None
-    spec = gymnasium.spec(name)
+    spec = gymnasium.spec(name.rpartition(":")[2])  # an id may name the module that registers it
     if callable(spec.entry_point):
         return None  # it would not survive a file
     bare = gymnasium.make(spec)
