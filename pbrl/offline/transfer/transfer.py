@@ -1,0 +1,299 @@
+"""Labels for a task that has none, from those of another: PEARL's cross-task alignment.
+
+Liu et al. 2024 (ICML, arXiv 2306.03615). Its full text could not be read: the ground distance, the
+numbers, and how k-means splits the segments are not known here, and the last is left out.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pbrl.feedback import TIE, LabelledQueries
+from pbrl.offline.transfer.features import Anchor, anchor_cost, flat_features, read_segments
+from pbrl.offline.transfer.labels import carried_labels, label_matrix
+from pbrl.offline.transfer.orientation import (
+    Orientation,
+    judge,
+    oriented_coupling,
+    uninformed_cost_of,
+)
+from pbrl.offline.transfer.transport import Coupling, TransportConfig, normalized_distances
+from pbrl.pairs import LabelledPairs, PreferenceData, ScoredSegments
+from pbrl.replay import ReplayBuffer
+from pbrl.segments import SegmentIndex, Segments
+
+NOTHING = 1e-3  # a plan that brings no label further than this from one half tells nothing
+CONTRARY = (
+    0.0  # rounds whose labels correlate by less than this with the others' speak against them
+)
+
+
+class AmbiguousAlignmentError(ValueError):
+    """An alignment may be mirrored, and then every label inverted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferConfig:
+    """How labels get from one task to another; the numbers are ours.
+
+    Attributes:
+        segments: segments of a task per alignment, at least 2; of the source fewer if it has fewer.
+        rounds: alignments of the same target segments with other source segments, whose labels are
+            averaged; at least 1.
+        pairs: labels to write, at least 1; fewer if fewer are decided.
+        length: steps of a target segment; as many as the source's when None.
+        min_confidence: pairs whose label is nearer to one half are left out, in [0, 0.5).
+        metric: distance between segments of a task, by their standardised observations and actions.
+        anchor: what is taken to go the same way in both tasks, see `anchor_cost`. With "none", the
+            published method, distances alone decide, and they do not know a set from its mirror
+            image: of 40 toy alignments 11 were inverted, with "displacement" none.
+        max_rivalry: an alignment is ambiguous if a contrary one is this good, in [0, 1]. In that
+            toy the inverted ones had 0.72 to 1.
+        ambiguous: whether such an alignment is refused or warned of.
+        transport: the solver.
+    """
+
+    segments: int = 64
+    rounds: int = 4
+    pairs: int = 500
+    length: int | None = None
+    min_confidence: float = 0.05
+    metric: Literal["euclidean", "cosine"] = "euclidean"
+    anchor: Anchor = "displacement"
+    max_rivalry: float = 0.7
+    ambiguous: Literal["refuse", "warn"] = "refuse"
+    transport: TransportConfig = field(default_factory=TransportConfig)
+
+    def __post_init__(self) -> None:
+        for name, legal, holds in (
+            ("segments", "at least 2", self.segments >= 2),  # noqa: PLR2004
+            ("rounds", "at least 1", self.rounds >= 1),
+            ("pairs", "at least 1", self.pairs >= 1),
+            ("length", "at least 1 or None", self.length is None or self.length >= 1),
+            ("min_confidence", "in [0, 0.5)", 0 <= self.min_confidence < TIE),
+            ("max_rivalry", "in [0, 1]", 0 <= self.max_rivalry <= 1),
+        ):
+            if not holds:
+                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)}")
+
+
+class Round(NamedTuple):
+    """One alignment: the plan, how it lies, and the labels it brings."""
+
+    coupling: Coupling
+    orientation: Orientation
+    labels: Float[Tensor, "target target"]
+    support: Float[Tensor, "target target"]
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """Labels of a target task.
+
+    Attributes:
+        segments: of the target that were aligned, `[target]`.
+        labels: P(column preferred to row) of every two of them.
+        pairs: the pairs to learn from, by row of `segments`.
+        rounds: the alignments.
+        agreement: mean correlation of the labels of two rounds; None for a single one.
+        warnings: what is doubtful about them.
+    """
+
+    segments: SegmentIndex
+    labels: Float[Tensor, "target target"]
+    pairs: Int[Tensor, "pair two"]
+    rounds: tuple[Round, ...]
+    agreement: float | None
+    warnings: tuple[str, ...]
+
+    def labelled(self) -> LabelledQueries:
+        """Return the pairs to learn from, with soft labels."""
+        labels = self.labels[self.pairs[:, 0], self.pairs[:, 1]].to(torch.float32)
+        return LabelledQueries(self.segments[self.pairs], labels, torch.ones_like(labels))
+
+
+class _SourceLabels(NamedTuple):
+    """Some source segments and what is known of their pairs."""
+
+    segments: SegmentIndex
+    pairs: Int[Tensor, "answer two"]
+    labels: Float[Tensor, " answer"]
+
+
+def transfer_labels(
+    source: ReplayBuffer,
+    preferences: PreferenceData,
+    target: ReplayBuffer,
+    config: TransferConfig,
+    generator: torch.Generator,
+) -> Transferred:
+    """Return labels for segments of a target task that correspond to labelled ones of a source.
+
+    The tasks may differ in the sizes of observations and actions.
+
+    Args:
+        source: where the labelled segments lie.
+        preferences: the labels.
+        target: episodes without labels.
+        config: how.
+        generator: draws segments and pairs, on the CPU.
+
+    Raises:
+        AmbiguousAlignmentError: if an alignment may be mirrored, unless that is only warned of.
+        ValueError: if all source labels are ties, segments differ in length or not at all, or the
+            plans tell nothing.
+    """
+    index = preferences.segments
+    length = config.length or int(index.length[0])
+    chosen = target.sample_segments(config.segments, length, generator)
+    aligned = read_segments(target, chosen, "target")
+    distances = normalized_distances(flat_features(aligned), config.metric)
+    rounds = tuple(
+        _align(source, draw, aligned, distances, config)
+        for draw in (_draw(preferences, config, generator) for _ in range(config.rounds))
+    )
+    support = torch.stack([one.support for one in rounds])
+    labels = (torch.stack([one.labels for one in rounds]) - TIE) * support
+    mean = TIE + labels.sum(0) / support.sum(0).clamp(min=torch.finfo(support.dtype).tiny)
+    if float((mean - TIE).abs().max()) < NOTHING:
+        raise ValueError(
+            "the alignment tells nothing: every label it brings is one half. Lower "
+            "transport.epsilon, align more segments, or check that the source's differ"
+        )
+    agreement = _agreement(rounds)
+    warnings = _doubts(rounds, agreement, config)
+    pairs = _choose(mean, support.mean(0), config, generator)
+    return Transferred(chosen.to("cpu"), mean, pairs, rounds, agreement, warnings)
+
+
+def _draw(
+    preferences: PreferenceData, config: TransferConfig, generator: torch.Generator
+) -> _SourceLabels:
+    """Return so many segments of the source, and the labels between them.
+
+    Raises:
+        ValueError: if none of the labels prefers a segment.
+    """
+    if isinstance(preferences, ScoredSegments):
+        number = min(config.segments, len(preferences))
+        rows = torch.randperm(len(preferences), generator=generator)[:number]
+        pairs = torch.combinations(torch.arange(number))
+        labelled = preferences.label(rows[pairs])
+        drawn = _SourceLabels(preferences.segments[rows], pairs, labelled.labels.cpu())
+    else:
+        drawn = _draw_pairs(preferences, config, generator)
+    if not bool((drawn.labels != TIE).any()):
+        raise ValueError("all labels of the source are ties: they prefer nothing to carry over")
+    return drawn
+
+
+def _draw_pairs(
+    preferences: PreferenceData, config: TransferConfig, generator: torch.Generator
+) -> _SourceLabels:
+    """Return the segments of randomly drawn labels, and those labels."""
+    if isinstance(preferences, LabelledPairs):
+        labelled = preferences.labelled
+        rows = torch.randperm(len(labelled), generator=generator)[: config.segments // 2]
+        labelled = LabelledQueries(
+            labelled.index[rows], labelled.labels[rows], labelled.weights[rows]
+        )
+    else:
+        labelled = preferences.draw(config.segments // 2, generator)
+    index = labelled.index.to("cpu")
+    columns = torch.stack([index.episode, index.start, index.length], -1).view(-1, 3)
+    distinct, pairs = torch.unique(columns, dim=0, return_inverse=True)
+    return _SourceLabels(
+        SegmentIndex(*distinct.unbind(1)), pairs.view(-1, 2), labelled.labels.cpu()
+    )
+
+
+def _align(
+    source: ReplayBuffer,
+    drawn: _SourceLabels,
+    target: Segments,
+    target_distances: Tensor,
+    config: TransferConfig,
+) -> Round:
+    segments = read_segments(source, drawn.segments, "source")
+    distances = normalized_distances(flat_features(segments), config.metric)
+    anchor = anchor_cost(segments, target, config.anchor)
+    chosen, other = oriented_coupling(distances, target_distances, config.transport, anchor)
+    matrix, known = label_matrix(len(distances), drawn.pairs, drawn.labels)
+    carried, contrary = (carried_labels(one.plan, matrix, known) for one in (chosen, other))
+    uninformed = uninformed_cost_of(distances, target_distances, config.transport, anchor)
+    orientation = judge(chosen, other, (carried.labels, contrary.labels), uninformed)
+    return Round(chosen, orientation, carried.labels, carried.support)
+
+
+def _agreement(rounds: tuple[Round, ...]) -> float | None:
+    """Return the mean correlation of the labels of two rounds."""
+    if len(rounds) == 1:
+        return None
+    spread = torch.stack([(one.labels - TIE).flatten() for one in rounds])
+    lengths = spread.norm(dim=1, keepdim=True)
+    unit = spread / lengths.clamp(min=torch.finfo(spread.dtype).tiny)
+    among = unit @ unit.T
+    number = len(rounds)
+    return float((among.sum() - among.diagonal().sum()) / (number * (number - 1)))
+
+
+def _doubts(
+    rounds: tuple[Round, ...], agreement: float | None, config: TransferConfig
+) -> tuple[str, ...]:
+    """Return what is doubtful, and refuse what is ambiguous unless that is allowed.
+
+    Raises:
+        AmbiguousAlignmentError: see `TransferConfig.ambiguous`.
+    """
+    number = len(rounds)
+    doubts = []
+    unfinished = sum(not one.coupling.is_converged for one in rounds)
+    if unfinished:
+        doubts.append(
+            f"{unfinished} of {number} alignments had not converged after "
+            f"{config.transport.max_iterations} iterations"
+        )
+    mirrored = sum(one.orientation.is_ambiguous(config.max_rivalry) for one in rounds)
+    is_contrary = agreement is not None and agreement < CONTRARY
+    if not mirrored and not is_contrary:
+        return tuple(doubts)
+    reason = (
+        f"{mirrored} of {number} alignments have a contrary one nearly as good"
+        if mirrored
+        else f"the labels of the {number} alignments contradict each other ({agreement:+.2f})"
+    )
+    if config.ambiguous == "refuse":
+        raise AmbiguousAlignmentError(
+            f"{reason}: the labels may all be inverted. Name what goes the same way in both tasks "
+            "with anchor, give it more weight with transport.anchor_weight, or take the labels all "
+            "the same with ambiguous warn"
+        )
+    return (*doubts, f"{reason}: the labels may all be inverted")
+
+
+def _choose(
+    labels: Tensor, support: Tensor, config: TransferConfig, generator: torch.Generator
+) -> Int[Tensor, "pair two"]:
+    """Return decided pairs, drawn by how much of their correspondence has a label.
+
+    Raises:
+        ValueError: if no pair is decided.
+    """
+    pairs = torch.combinations(torch.arange(len(labels)))
+    row, column = pairs.unbind(1)
+    confidence = (labels[row, column] - TIE).abs()
+    decided = pairs[confidence >= config.min_confidence]
+    if len(decided) == 0:
+        raise ValueError(
+            f"no label is further than min_confidence {config.min_confidence} from one half; the "
+            f"furthest is off by {float(confidence.max()):.3f}: lower it, or transport.epsilon"
+        )
+    weights = support[decided[:, 0], decided[:, 1]].clamp(min=torch.finfo(support.dtype).tiny)
+    number = min(config.pairs, len(decided))
+    rows = torch.multinomial(weights, number, generator=generator)
+    chosen: Tensor = decided[rows]
+    turned = torch.rand(number, generator=generator) < TIE  # the order of a pair tells nothing
+    return torch.where(turned[:, None], chosen.flip(1), chosen)

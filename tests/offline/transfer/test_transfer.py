@@ -1,0 +1,160 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pbrl.offline.transfer import (
+    AmbiguousAlignmentError,
+    TransferConfig,
+    TransportConfig,
+    transfer_labels,
+)
+from pbrl.pairs import LabelledPairs, ScoredSegments
+from pbrl.replay import ReplayBuffer
+from pbrl.segments import SegmentIndex
+
+pytest.importorskip("ot", reason="POT is an extra")
+STEPS = 12
+CONFIG = TransferConfig(segments=16, rounds=2, pairs=60)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def progress(seed: int, angle: float, extra: int = 0, skewed: bool = True) -> ReplayBuffer:
+    """Episodes that go some way along a line; the true return is how far."""
+    draws = generator(seed)
+    number = 40
+    way = torch.rand(number, generator=draws)
+    way = 1 - (1 - way) ** (1 / 3) if skewed else way
+    places = way[:, None] * torch.linspace(0, 1, STEPS + 1)
+    observations = torch.stack([math.cos(angle) * places, math.sin(angle) * places], -1)
+    observations = observations + 0.01 * torch.randn(observations.shape, generator=draws)
+    observations = torch.cat([observations, torch.zeros(number, STEPS + 1, extra)], -1)
+    return ReplayBuffer.from_episodes(
+        observations=observations[:, :-1].flatten(0, 1),
+        actions=torch.zeros(number * STEPS, 1 + extra),
+        true_rewards=places[:, 1:].flatten(),
+        last_observations=observations[:, -1],
+        lengths=torch.full((number,), STEPS),
+        terminated=torch.zeros(number, dtype=torch.bool),
+    )
+
+
+def scored(replay: ReplayBuffer) -> ScoredSegments:
+    number = len(replay.completed_episodes())
+    whole = torch.full((number,), STEPS)
+    index = SegmentIndex(torch.arange(number), torch.zeros_like(whole), whole)
+    return ScoredSegments(index, replay.gather(index).true_returns())
+
+
+def accuracy(made, target: ReplayBuffer) -> float:
+    labelled = made.labelled()
+    returns = target.gather(labelled.index).true_returns()
+    return float(((returns[:, 1] > returns[:, 0]) == (labelled.labels > 0.5)).float().mean())
+
+
+@pytest.fixture(scope="module")
+def source():
+    return progress(0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def target():
+    return progress(1, 1.1, extra=2)
+
+
+def test_labels_reach_a_task_of_other_dimensions(source, target):
+    made = transfer_labels(source, scored(source), target, CONFIG, generator())
+    assert accuracy(made, target) > 0.9
+    labelled = made.labelled()
+    assert len(labelled) == 60
+    assert ((labelled.labels - 0.5).abs() >= 0.05).all()
+    assert 0.3 < (labelled.labels > 0.5).float().mean() < 0.7
+    assert made.agreement > 0.5
+    assert made.warnings == ()
+    torch.testing.assert_close(made.labels + made.labels.T, torch.ones_like(made.labels))
+
+
+def test_flipped_labels_arrive_flipped(source, target):
+    right = scored(source)
+    flipped = ScoredSegments(right.segments, -right.scores)
+    made = transfer_labels(source, flipped, target, CONFIG, generator())
+    assert accuracy(made, target) < 0.1
+
+
+def test_sparse_labels_are_carried_where_there_are_some(source, target):
+    pairs = scored(source).draw(60, generator(3))
+    made = transfer_labels(source, LabelledPairs(pairs), target, CONFIG, generator())
+    assert accuracy(made, target) > 0.8
+    assert made.rounds[0].support.max() < 1
+
+
+def test_the_same_seed_gives_the_same_labels(source, target):
+    one, two = (transfer_labels(source, scored(source), target, CONFIG, generator(4)) for _ in "ab")
+    assert torch.equal(one.labels, two.labels)
+    assert torch.equal(one.pairs, two.pairs)
+
+
+def test_without_an_anchor_the_mirror_image_is_refused_or_warned_of():
+    source, target = (progress(seed, 0.0, skewed=False) for seed in (5, 6))
+    alone = replace(CONFIG, anchor="none")
+    with pytest.raises(AmbiguousAlignmentError, match="may all be inverted. Name what goes"):
+        transfer_labels(source, scored(source), target, alone, generator())
+    made = transfer_labels(
+        source, scored(source), target, replace(alone, ambiguous="warn"), generator()
+    )
+    assert "may all be inverted" in made.warnings[0]
+
+
+def test_what_has_not_converged_is_told(source, target):
+    hasty = replace(CONFIG, transport=TransportConfig(max_iterations=1))
+    made = transfer_labels(source, scored(source), target, hasty, generator())
+    assert "had not converged after 1 iterations" in made.warnings[0]
+
+
+def test_ties_have_nothing_to_carry(source, target):
+    tied = ScoredSegments(scored(source).segments, torch.zeros(40))
+    with pytest.raises(ValueError, match="all labels of the source are ties"):
+        transfer_labels(source, tied, target, CONFIG, generator())
+
+
+def test_a_plan_that_tells_nothing_is_refused(source, target):
+    vague = replace(CONFIG, anchor="none", transport=TransportConfig(epsilon=1e4))
+    with pytest.raises(ValueError, match="tells nothing"):
+        transfer_labels(source, scored(source), target, vague, generator())
+
+
+def test_labels_near_one_half_are_left_out(source, target):
+    vague = replace(
+        CONFIG, transport=TransportConfig(epsilon=1.0), min_confidence=0.499, ambiguous="warn"
+    )
+    with pytest.raises(ValueError, match=r"no label is further than min_confidence 0\.499"):
+        transfer_labels(source, scored(source), target, vague, generator())
+
+
+def test_segments_of_one_task_are_of_one_length(source, target):
+    index = scored(source).segments
+    uneven = SegmentIndex(index.episode, index.start, index.length - torch.arange(40) % 2)
+    data = ScoredSegments(uneven, scored(source).scores)
+    with pytest.raises(ValueError, match="segments of the source have 11 to 12 steps"):
+        transfer_labels(source, data, target, CONFIG, generator())
+
+
+def test_equal_segments_are_refused(source):
+    still = progress(2, 0.0)
+    still.all_observations().zero_()
+    with pytest.raises(ValueError, match="all 16 segments are equal"):
+        transfer_labels(source, scored(source), still, CONFIG, generator())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"segments": 1}, {"rounds": 0}, {"pairs": 0}, {"length": 0}, {"min_confidence": 0.5},
+     {"max_rivalry": 1.5}],
+)  # fmt: skip
+def test_impossible_settings_are_refused(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        TransferConfig(**change)
