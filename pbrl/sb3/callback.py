@@ -105,6 +105,14 @@ class FeedbackCallback(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         step = self.env.replay.num_steps_added
+        self._hold_session(step)
+        while self.source.waits_for(step):
+            self.source.wait()
+            self._hold_session(step)
+        for name, value in self._metrics().items():
+            self.logger.record(name, value)
+
+    def _hold_session(self, step: int) -> None:
         was_ready = self.source.is_ready
         metrics = self.source.hold_session(step, step - self._step, self.env.progress)
         self._step = step
@@ -114,8 +122,7 @@ class FeedbackCallback(BaseCallback):
                 self._renew_critic()
             if self.folder is not None:
                 self.save(self.folder)
-        for name, value in self._metrics().items():
-            self.logger.record(name, value)
+            self.source.saved()  # without a folder nothing can be resumed, and nothing waits for it
 
     def _on_step(self) -> bool:
         return True
@@ -200,6 +207,7 @@ class FeedbackCallback(BaseCallback):
         self.generators.load_state_dict(state["generators"])
         self._session_metrics = dict(state["session_metrics"])
         self.source.ask_again(self.env.progress)
+        self.source.saved()
 
     def _fingerprint(self) -> dict[str, Any]:
         return {

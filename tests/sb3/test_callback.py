@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import KVWriter, Logger
 
+from pbrl.feedback import Answers
 from pbrl.queries import CallableTeacher
+from pbrl.queries.patience import PatienceConfig
 from pbrl.replay_rules import ReplayRuleConfig
 from pbrl.rewards import RewardConfig
 from pbrl.sb3 import FeedbackCallback, PreferenceVecEnv, RelabellingReplayBuffer
@@ -42,6 +46,41 @@ def test_sessions_follow_the_schedule():
     # Sessions of 4 after 30 and 50 steps, the last 2 after 70.
     assert watch.asked == [0] * 30 + [4] * 20 + [8] * 20 + [10] * 30
     assert callback.source.feedback.state_dict()["asked_at"].unique().tolist() == [30, 50, 70]
+
+
+class Later:
+    """Answers what was safe to ask, at the third look after that."""
+
+    def __init__(self):
+        self.kept, self.asked, self.num_looks = [], [], 0
+
+    def __call__(self, queries, generator):
+        self.kept += [queries] if len(queries) else []
+        self.num_looks += 1
+        ready = self.asked if self.num_looks > 2 else []
+        self.asked = self.asked if self.num_looks <= 2 else []
+        ids = torch.cat([queries.ids[:0], *(one.ids for one in ready)])
+        return Answers.of(ids, torch.full(ids.shape, 0.5), "later")
+
+    def saved(self):
+        self.asked, self.kept, self.num_looks = self.asked + self.kept, [], 0
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+def test_a_teacher_who_answers_later_is_waited_for():
+    env, teacher = PreferenceVecEnv(points()), Later()
+    patience = PatienceConfig(max_steps=5, poll_every=1_000, poll_seconds=0.001)
+    config = replace(preferences(first_step=30, interval=20, budget=8), patience=patience)
+    callback = FeedbackCallback(env, config, teacher=teacher)
+    watch = learn(small_model(SAC, env, learning_starts=90, **OFF_POLICY), callback, 60)
+    assert watch.asked == [0] * 30 + [4] * 20 + [8] * 10
+    assert callback.source.num_labelled == 8
+    assert teacher.kept == []
 
 
 def test_an_on_policy_rollout_has_one_reward():
