@@ -1,0 +1,273 @@
+"""Updates of OPPO and DTR, acting with and without a cache, and what windows of a dataset keep."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pbrl.agents.dtr import DTR, DTRConfig
+from pbrl.agents.history import ActingHistory
+from pbrl.agents.oppo import OPPO
+from pbrl.agents.oppo_config import OPPOConfig
+from pbrl.agents.sequence_policy import SequencePolicy, SequencePolicyConfig
+from pbrl.offline.dataset import DatasetInfo
+from pbrl.offline.windows import WindowSampler
+from pbrl.pairs import OfflineBatch, PairBatch
+from pbrl.segments import Segments
+from pbrl.training.offline_presets import Facts, make_fit_config
+from pbrl.transformer import TransformerConfig
+from pbrl.windows import WindowBatch, WindowSizes
+from speed import official_sequences
+from speed.measure import Row, stored_episodes, time_in_turns
+
+OBSERVATION_DIM, ACTION_DIM = 11, 3  # hopper
+LEAST_UPDATES, LEAST_ACTING = 2.0, 3.0
+MOST_DIFFERENCE = 1e-5
+CONTEXT, ACTED_STEPS = 20, 60
+NUM_ENVS = (1, 64)
+SMALL_FACTS = Facts(
+    info=DatasetInfo(name="hopper-medium-replay", family="minari", env="gym/Hopper-v5"),
+    segment_steps=50,
+    num_labels=2_000,
+)
+RELEASED_OPPO = OPPOConfig(windows=0, reconstruct_pairs=True, pooling="sum-all")
+RELEASED_DTR = DTRConfig()
+WINDOW_STEPS = (20, 100)
+
+
+def oppo_updates(rounds: int, checkout: Path | None) -> list[Row]:
+    """Time OPPO's update on 2 x 64 labelled windows, and ours at the size for two cores."""
+    rows = _updates("OPPO", _oppo(RELEASED_OPPO), rounds, checkout, _their_oppo)
+    small = make_fit_config("data", "oppo", SMALL_FACTS).method
+    return rows + _updates("OPPO", _oppo(small, "cpu preset"), rounds, None, _their_oppo)
+
+
+def dtr_updates(rounds: int, checkout: Path | None) -> list[Row]:
+    """Time DTR's update on 256 windows, and ours at the size for two cores."""
+    rows = _updates("DTR", _dtr(RELEASED_DTR), rounds, checkout, _their_dtr)
+    small = make_fit_config("data", "dtr", SMALL_FACTS).method
+    return rows + _updates("DTR", _dtr(small, "cpu preset"), rounds, None, _their_dtr)
+
+
+def _updates(
+    name: str, made: tuple[str, Any, OfflineBatch], rounds: int, checkout: Path | None, build: Any
+) -> list[Row]:
+    case, agent, batch = made
+    columns = {"section": f"{name} update", "case": case}
+    contenders: dict[str, Any] = {"pbrl": _repeated(lambda: agent.update(batch))}
+    if checkout is None:
+        times = time_in_turns(contenders, rounds)
+        note = f"{1 / times['pbrl'].cpu:,.2f} updates/s"
+        return [Row(**columns, contender="pbrl", **times["pbrl"].columns(), note=note)]
+    difference = largest_difference(*without_dropout(agent, batch), checkout, build)
+    contenders = {"official": _repeated(build(checkout, agent, batch))} | contenders
+    times = time_in_turns(contenders, rounds)
+    ratio = times["official"].cpu / times["pbrl"].cpu
+    return [
+        Row(**columns, contender="official", **times["official"].columns(), ratio=1.0),
+        Row(
+            **columns,
+            contender="pbrl",
+            **times["pbrl"].columns(),
+            ratio=ratio,
+            note=f"{1 / times['pbrl'].cpu:,.2f} updates/s, losses equal to {difference:.0e}",
+            aim=f"{LEAST_UPDATES:g}x official, losses equal to {MOST_DIFFERENCE:.0e}",
+            is_met=ratio >= LEAST_UPDATES and difference <= MOST_DIFFERENCE,
+        ),
+    ]
+
+
+def without_dropout(agent: Any, batch: OfflineBatch) -> tuple[Any, OfflineBatch]:
+    """Return an agent of the same kind whose updates draw nothing."""
+    none = {"dropout": 0.0, "attention_dropout": 0.0}
+
+    def still(policy: SequencePolicyConfig) -> SequencePolicyConfig:
+        return replace(policy, transformer=replace(policy.transformer, **none))
+
+    config = agent.config
+    if isinstance(agent, OPPO):
+        changed = replace(
+            config, policy=still(config.policy), encoder=replace(config.encoder, **none)
+        )
+        return _agent(OPPO, changed), batch
+    imitation = replace(config.imitation, policy=still(config.imitation.policy))
+    return _agent(DTR, replace(config, imitation=imitation)), batch
+
+
+def largest_difference(agent: Any, batch: OfflineBatch, checkout: Path, build: Any) -> float:
+    """Return the largest relative difference between losses of the first update."""
+    step = build(checkout, agent, batch)
+    ours, theirs = agent.update(batch), step()
+    # OPPO's preference loss is taken after the update of the encoder, where clipping differs.
+    names = [name for name in theirs if name != "preference_loss"]
+    return max(abs(float(ours[name]) - theirs[name]) / abs(theirs[name]) for name in names)
+
+
+def _oppo(config: OPPOConfig, name: str = "released") -> tuple[str, OPPO, OfflineBatch]:
+    pairs, steps = config.num_pairs, config.policy.context
+    case = (
+        f"{name}: {pairs} pairs and {config.windows} windows of {steps}, "
+        f"width {config.policy.transformer.width}"
+    )
+    generator = torch.Generator().manual_seed(0)
+    shape = (pairs, 2, steps)
+    segments = Segments(
+        torch.randn(*shape, OBSERVATION_DIM, generator=generator),
+        2 * torch.rand(*shape, ACTION_DIM, generator=generator) - 1,
+        torch.ones(shape, dtype=torch.bool),
+        torch.zeros(shape),
+    )
+    labels = torch.randint(2, (pairs,), generator=generator).float()
+    starts = torch.randint(900, (pairs, 2), generator=generator)
+    batch = OfflineBatch(
+        pairs=PairBatch(segments, labels, torch.ones(pairs), starts),
+        windows=_windows(config.windows, steps) if config.windows else None,
+    )
+    return case, _agent(OPPO, config), batch
+
+
+def _dtr(config: DTRConfig, name: str = "released") -> tuple[str, DTR, OfflineBatch]:
+    policy, number = config.imitation.policy, config.imitation.batch_size
+    case = (
+        f"{name}: {number} windows of {policy.context}, width {policy.transformer.width}, "
+        f"{policy.transformer.num_layers} layers"
+    )
+    agent = _agent(DTR, config)
+    agent.imitator.return_scale = config.imitation.return_scale or 10.0
+    return case, agent, OfflineBatch(windows=_windows(number, policy.context))
+
+
+def _agent(kind: type[Any], config: Any) -> Any:
+    generator = torch.Generator().manual_seed(0)
+    return kind(config, OBSERVATION_DIM, ACTION_DIM, generator=generator)
+
+
+def _windows(number: int, steps: int) -> WindowBatch:
+    generator = torch.Generator().manual_seed(1)
+    shape = (number, steps)
+    start = torch.randint(900, (number, 1), generator=generator)
+    return WindowBatch(
+        observations=torch.randn(*shape, OBSERVATION_DIM, generator=generator),
+        actions=2 * torch.rand(*shape, ACTION_DIM, generator=generator) - 1,
+        rewards=torch.randn(shape, generator=generator),
+        returns_to_go=10 * torch.randn(shape, generator=generator),
+        timesteps=start + torch.arange(steps),
+        mask=torch.ones(shape, dtype=torch.bool),
+        terminated=torch.zeros(number, dtype=torch.bool),
+        rows=torch.zeros(number, dtype=torch.int64),
+    )
+
+
+def _their_oppo(checkout: Path, agent: OPPO, batch: OfflineBatch) -> Any:
+    pairs = batch.pairs
+    assert pairs is not None and pairs.starts is not None  # noqa: PT018  made above
+    time = torch.arange(pairs.segments.mask.shape[-1])
+    halves = [
+        (
+            pairs.segments.observations[:, place],
+            pairs.segments.actions[:, place],
+            pairs.starts[:, place, None] + time,
+            pairs.segments.mask[:, place],
+            pairs.labels if place else 1 - pairs.labels,  # what the better one earns
+        )
+        for place in range(2)
+    ]
+    return official_sequences.oppo_step(checkout, agent, halves)
+
+
+def _their_dtr(checkout: Path, agent: DTR, batch: OfflineBatch) -> Any:
+    windows = batch.windows
+    assert windows is not None  # made above
+    scaled = windows.returns_to_go / agent.imitator.return_scale
+    parts = (windows.observations, windows.actions, windows.rewards, scaled)
+    return official_sequences.dtr_step(checkout, agent, (*parts, windows.timesteps, windows.mask))
+
+
+def _repeated(step: Any) -> Any:
+    def run(repetitions: int) -> None:
+        for _ in range(repetitions):
+            step()
+
+    return run
+
+
+def acting(rounds: int) -> list[Row]:
+    """Time a step of acting at a context of 20, OPPO's size, with the cache and without."""
+    config = SequencePolicyConfig(transformer=TransformerConfig(), context=CONTEXT)
+    generator = torch.Generator().manual_seed(0)
+    policy = SequencePolicy(config, 8, OBSERVATION_DIM, ACTION_DIM, generator=generator)
+    rows = []
+    for number in NUM_ENVS:
+        condition = torch.randn(number, 8, generator=generator)
+        seen = torch.randn(ACTED_STEPS, number, OBSERVATION_DIM, generator=generator)
+        contenders = {
+            name: _episode(policy, condition, seen, cached=name == "cached")
+            for name in ("without cache", "cached")
+        }
+        times = time_in_turns(contenders, rounds)
+        slow, fast = (times[name].cpu / ACTED_STEPS for name in contenders)
+        columns = {"section": "acting", "case": f"context {CONTEXT}, {number} environments"}
+        for name, seconds in (("without cache", slow), ("cached", fast)):
+            is_fast = name == "cached"
+            rows.append(
+                Row(
+                    **columns,
+                    contender=name,
+                    milliseconds=1e3 * times[name].wall / ACTED_STEPS,
+                    cpu_milliseconds=1e3 * seconds,
+                    ratio=slow / seconds,
+                    note="per step of all environments",
+                    aim=f"{LEAST_ACTING:g}x without" if is_fast else "",
+                    is_met=slow / fast >= LEAST_ACTING if is_fast else None,
+                )
+            )
+    return rows
+
+
+def _episode(policy: SequencePolicy, condition: Tensor, seen: Tensor, *, cached: bool) -> Any:
+    def run(repetitions: int) -> None:
+        for _ in range(repetitions):
+            history = ActingHistory(policy, cached=cached)
+            for observations in seen:
+                history.record(history.act(condition, observations))
+
+    return run
+
+
+def memory(_: int) -> list[Row]:
+    """Count the bytes that a sampler of windows keeps beside the dataset, by their length."""
+    replay = stored_episodes(20)
+    known = {one.untyped_storage().data_ptr() for one in _tensors(replay.state_dict())}
+    rows, kept = [], []
+    for steps in WINDOW_STEPS:
+        sampler = WindowSampler(replay, WindowSizes(number=64, steps=steps))
+        sampler.draw(torch.Generator().manual_seed(0))
+        own = {
+            one.untyped_storage().data_ptr(): one.untyped_storage().nbytes()
+            for one in _tensors(vars(sampler))
+        }
+        number = sum(size for place, size in own.items() if place not in known)
+        kept.append(number / replay.num_steps)
+        rows.append(
+            Row(
+                section="memory",
+                case=f"windows of {steps} steps",
+                contender="pbrl",
+                note=f"{kept[-1]:.0f} bytes per step of the dataset beside it",
+                aim="no more for longer windows",
+                is_met=kept[-1] <= kept[0],
+            )
+        )
+    return rows
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        return [one for part in value.values() for one in _tensors(part)]
+    if isinstance(value, tuple | list):
+        return [one for part in value for one in _tensors(part)]
+    return _tensors(vars(value)) if hasattr(value, "__dataclass_fields__") else []

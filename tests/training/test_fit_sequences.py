@@ -1,0 +1,170 @@
+"""Runs of the methods that read sequences: from data to a result, stopped and gone on with."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pbrl.agents.learning_rates import RateSchedule
+from pbrl.feedback import LabelledQueries
+from pbrl.offline.foresight import ForesightPreferences
+from pbrl.pairs import LabelledPairs
+from pbrl.training import reward_stage
+from pbrl.training.checkpoint import load_checkpoint
+from pbrl.training.fit import fit
+from pbrl.training.fit_data import Data
+from pbrl.training.offline import OfflineLoop
+from pbrl.training.offline_presets import make_fit_config
+from pbrl.transformer import TransformerConfig
+from tests.training.point_mass import make_data, make_dataset
+from tests.training.test_fit import assert_equal
+
+AGENTS = ("oppo", "dt", "pb-dt", "pb-qt", "dtr", "dppo", "preference-transformer")
+TINY = {"width": 8, "num_layers": 1, "num_heads": 1}
+RATE = RateSchedule(peak=1e-3)
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch):
+    monkeypatch.setattr(reward_stage, "PART_STEPS", 4)
+
+
+def small(transformer):
+    return replace(transformer, **TINY)
+
+
+def small_policy(policy):
+    return replace(policy, context=5, transformer=small(policy.transformer))
+
+
+def small_dt(config):
+    return replace(config, policy=small_policy(config.policy), batch_size=8, rate=RATE)
+
+
+def shrunk(agent, method):
+    """The method with networks of no size."""
+    match agent:
+        case "oppo":
+            return replace(
+                method, policy=small_policy(method.policy), encoder=small(method.encoder),
+                num_pairs=4, windows=8, segment_steps=5, num_nearest=2, num_recent=16,
+                policy_rate=RATE, encoder_rate=RATE,
+            )  # fmt: skip
+        case "dt" | "pb-dt":
+            return small_dt(method)
+        case "pb-qt" | "dtr":
+            return replace(
+                method, imitation=small_dt(method.imitation), critic_hidden_sizes=(8,),
+                critic_rate=RATE, slow_start=2, slow_every=2,
+            )  # fmt: skip
+        case "dppo":
+            predictor = replace(method.predictor, transformer=small(method.predictor.transformer))
+            return replace(
+                method, predictor=predictor, predictor_updates=6, num_pairs=4, num_windows=6,
+                smoothness=1.0, shift_std=2.0, policy=replace(method.policy, hidden_sizes=(8,)),
+            )  # fmt: skip
+        case _:
+            policy = replace(method.policy, hidden_sizes=(8,))
+            return replace(method, policy=policy, hidden_sizes=(8,), batch_size=16)
+
+
+def config(agent, data, **changes):
+    """A run of a second, made from the preset for two cores."""
+    made = make_fit_config("point-mass", agent, data.facts())
+    reward = made.reward
+    if reward is not None:
+        reward = replace(
+            reward,
+            network=replace(reward.network, hidden_sizes=(8,)),
+            learning=replace(reward.learning, passes=3, batch_size=16),
+            transformer=replace(reward.transformer, transformer=TransformerConfig(**TINY)),
+        )
+    given = {
+        "method": shrunk(agent, made.method),
+        "reward": reward,
+        "steps": 12,
+        "eval_every": 6,
+        "eval_episodes": 2,
+        "checkpoint_every": 5,
+        "log_every": 6,
+    }
+    return replace(made, **(given | changes))
+
+
+def data(**changes):
+    return make_data(num_pairs=40, **changes)
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_stopped_and_resumed_it_is_bit_for_bit_the_uninterrupted_run(agent, tmp_path, monkeypatch):
+    whole = fit(config(agent, data()), tmp_path / "whole", data=data())
+    assert (whole.agent, whole.score_name) == (agent, "normalized_return")
+    assert whole.oracle_score is None
+    advance = OfflineLoop.advance
+
+    class Killed(BaseException):
+        pass
+
+    def dying(self):
+        if self.step == 8:
+            raise Killed
+        advance(self)
+
+    monkeypatch.setattr(OfflineLoop, "advance", dying)
+    with pytest.raises(Killed):
+        fit(config(agent, data()), tmp_path / "parts", data=data())
+    monkeypatch.setattr(OfflineLoop, "advance", advance)
+    again = fit(config(agent, data()), tmp_path / "parts", data=data(), resume=True)
+    first, second = (
+        load_checkpoint(tmp_path / name / "checkpoint", None)[0] for name in ("whole", "parts")
+    )
+    assert_equal(first["loop"], second["loop"])
+    assert whole.curve == again.curve
+
+
+def test_oppo_learns_from_fresh_labels_as_its_program_does(tmp_path):
+    dataset = make_dataset(20)
+    endless = Data(dataset, ForesightPreferences(dataset.replay, steps=5, foresee=20))
+    made = config("oppo", endless)
+    scripted = replace(made.method, windows=0, reconstruct_pairs=True, pooling="sum-all")
+    result = fit(replace(made, method=scripted), tmp_path / "run", data=endless)
+    assert result.labels_given == 0  # there is no number of them
+    with pytest.raises(TypeError, match="cannot spoil preferences of the type Foresight"):
+        fit(replace(made, control="flipped-labels"), tmp_path / "spoilt", data=endless)
+
+
+def test_without_an_environment_codes_are_judged_by_labels_held_out(tmp_path):
+    given = data(env=None)
+    result = fit(config("oppo", given), tmp_path / "run", data=given)
+    assert result.score_name == "label_accuracy"
+    assert 0 <= result.score <= 1
+    alone = Data(make_dataset(20, env=None))
+    with pytest.raises(ValueError, match="DecisionTransformer has no density to be scored by"):
+        fit(config("dt", alone), tmp_path / "dt", data=alone)
+
+
+def test_data_that_do_not_fit_are_refused_before_any_learning(tmp_path):
+    folder, given = tmp_path / "run", data()
+    labelled = given.preferences.labelled
+    ties = LabelledQueries(labelled.index, torch.full_like(labelled.labels, 0.5), labelled.weights)
+    tied = Data(given.dataset, LabelledPairs(ties))
+    with pytest.raises(ValueError, match="all 40 labels are ties: they prefer nothing"):
+        fit(config("oppo", tied), folder, data=tied)
+    long = config("pb-dt", given)
+    policy = replace(long.method.policy, context=60)
+    with pytest.raises(ValueError, match="windows of 60 steps are longer than every episode.* 50"):
+        fit(replace(long, method=replace(long.method, policy=policy)), folder, data=given)
+    with pytest.raises(ValueError, match="context must lie between 1 and the 1000 rows"):
+        replace(policy, context=1_001)
+    short = replace(policy, context=5, num_timesteps=40)
+    with pytest.raises(ValueError, match="episodes of 50 steps, and num_timesteps is 40"):
+        fit(replace(long, method=replace(long.method, policy=short)), folder, data=given)
+    unpaid = Data(make_dataset(8))
+    unpaid.dataset.replay.all_true_rewards().zero_()
+    with pytest.raises(ValueError, match="point-mass holds no reward"):
+        fit(config("dt", unpaid), folder, data=unpaid)
+    with pytest.raises(ValueError, match="learns from labels: give a file"):
+        fit(config("oppo", unpaid), folder, data=unpaid)
+    with pytest.raises(ValueError, match="learns its reward from labels"):
+        fit(config("dtr", unpaid), folder, data=unpaid)
+    assert not folder.exists()
