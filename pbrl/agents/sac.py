@@ -1,7 +1,7 @@
 """Soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905) as in B-Pref (Lee et al. 2021)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -18,6 +18,9 @@ from pbrl.agents.sac_losses import (
 from pbrl.agents.tanh_gaussian import LogStdMode, TanhGaussian, log_density, squash
 from pbrl.networks import EnsembleMLP, frozen, move_towards
 from pbrl.replay import Batch
+from pbrl.running_moments import RunningMoments
+
+LARGEST_INPUT = 10.0  # standard deviations, as `VecNormalize` of stable-baselines3 keeps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,10 @@ class SACConfig:
             off, with bounds (-20, 2) as in stable-baselines3.
         initialization: "orthogonal" with zero biases as in B-Pref, or "torch" for torch's default
             as in stable-baselines3.
+        normalize_observations: let the networks see observations standardised by the moments of
+            all batches so far, cut off at ten standard deviations, as `VecNormalize` of
+            stable-baselines3 does. B-Pref does not. On Meta-World, whose observations are
+            positions in metres that differ by centimetres, the networks learn sooner with it.
     """
 
     hidden_sizes: tuple[int, ...] = (1024, 1024)
@@ -60,6 +67,7 @@ class SACConfig:
     log_std_bounds: tuple[float, float] = (-5.0, 2.0)
     log_std_mode: LogStdMode = "tanh"
     initialization: Literal["orthogonal", "torch"] = "orthogonal"
+    normalize_observations: bool = False
 
     def __post_init__(self) -> None:
         smallest_width = min(self.hidden_sizes, default=0)
@@ -119,6 +127,7 @@ class SAC:
         entropy = config.target_entropy
         self.target_entropy = -float(action_dim) if entropy is None else entropy
         self.num_updates = 0
+        self.observation_moments = RunningMoments(observation_dim).to(device)
         self.actor = TanhGaussian(
             observation_dim,
             action_dim,
@@ -170,19 +179,40 @@ class SAC:
         self, observations: Float[Tensor, "batch obs"], deterministic: bool
     ) -> Float[Tensor, "batch act"]:
         """Return actions in [-1, 1]: the tanh of the mean, or a sample."""
+        inputs = self._inputs(observations)
         if deterministic:
-            return torch.tanh(self.actor(observations)[0])
-        return self._sample(observations)[0]
+            return torch.tanh(self.actor(inputs)[0])
+        return self._sample(inputs)[0]
+
+    def distribution(
+        self, observations: Float[Tensor, "*batch obs"]
+    ) -> tuple[Float[Tensor, "*batch act"], Float[Tensor, "*batch act"]]:
+        """Return mean and log standard deviation of the policy before the tanh."""
+        mean, log_std = self.actor(self._inputs(observations))
+        return mean, log_std
 
     def log_prob(
         self, observations: Float[Tensor, "batch obs"], actions: Float[Tensor, "batch act"]
     ) -> Float[Tensor, " batch"]:
         """Return the policy's log density of given actions, differentiable in its parameters."""
-        mean, log_std = self.actor(observations)
+        mean, log_std = self.distribution(observations)
         return log_density(mean, log_std, actions)
+
+    def q_values(
+        self, observations: Float[Tensor, "batch obs"], actions: Float[Tensor, "batch act"]
+    ) -> Float[Tensor, "critic batch"]:
+        """Return each critic's Q(s, a)."""
+        return _evaluate(self.critic, self._inputs(observations), actions)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """Update the critics, then actor and temperature, then the targets; return metrics."""
+        if self.config.normalize_observations:
+            self.observation_moments.update(batch.observations)
+            batch = replace(
+                batch,
+                observations=self._inputs(batch.observations),
+                next_observations=self._inputs(batch.next_observations),
+            )
         metrics = self.update_critic(batch)
         if self.num_updates % self.config.actor_update_every == 0:
             metrics |= self.update_actor(batch.observations)
@@ -192,7 +222,10 @@ class SAC:
         return metrics
 
     def update_critic(self, batch: Batch) -> dict[str, Tensor]:
-        """Take one step of both critics towards the soft Bellman target."""
+        """Take one step of both critics towards the soft Bellman target.
+
+        The batch holds what the networks see: with `normalize_observations`, standardised.
+        """
         with torch.no_grad():
             next_actions, log_prob = self._sample(batch.next_observations)
             next_q = _evaluate(self.target_critic, batch.next_observations, next_actions)
@@ -206,7 +239,10 @@ class SAC:
         return {"critic_loss": loss.detach(), "target_q": target.mean()}
 
     def update_actor(self, observations: Float[Tensor, "batch obs"]) -> dict[str, Tensor]:
-        """Take one step of the actor and one of the temperature, from the same actions."""
+        """Take one step of the actor and one of the temperature, from the same actions.
+
+        Observations are those that the networks see, as in `update_critic`.
+        """
         temperature = self.temperature
         actions, log_prob = self._sample(observations)
         with frozen(self.critic):
@@ -240,17 +276,27 @@ class SAC:
         self.num_updates = state["num_updates"]
 
     def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        return {
+        parts: dict[str, nn.Module | torch.optim.Optimizer] = {
             "actor": self.actor,
             "critic": self.critic,
             "target_critic": self.target_critic,
             "policy_optimizer": self.policy_optimizer,
             "critic_optimizer": self.critic_optimizer,
         }
+        if self.config.normalize_observations:
+            parts["observation_moments"] = self.observation_moments
+        return parts
 
-    def _sample(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+    def _inputs(self, observations: Tensor) -> Tensor:
+        """Return what the networks see of observations."""
+        if not self.config.normalize_observations:
+            return observations
+        standardized = self.observation_moments.standardize(observations)
+        return standardized.clamp(-LARGEST_INPUT, LARGEST_INPUT)
+
+    def _sample(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return actions drawn from the policy and their log density, both differentiable."""
-        mean, log_std = self.actor(observations)
+        mean, log_std = self.actor(inputs)
         noise = torch.empty_like(mean).normal_(generator=self.generator)
         return squash(mean, log_std, noise)
 

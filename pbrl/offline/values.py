@@ -45,13 +45,12 @@ def sac_value(
 def _mean_q(
     agent: SAC, observations: Tensor, generator: torch.Generator, num_actions: int
 ) -> Tensor:
-    mean, log_std = agent.actor(observations)
+    mean, log_std = agent.distribution(observations)
     shape = (num_actions, *mean.shape)
     noise = torch.randn(shape, generator=generator, device=generator.device).to(mean.device)
     actions, _ = squash(mean.expand(shape), log_std.expand(shape), noise)
     seen = observations.expand(num_actions, -1, -1)
-    inputs = torch.cat([seen, actions], -1).flatten(0, 1)  # [action * batch, obs + act]
-    q: Tensor = agent.critic(inputs.unsqueeze(0))
+    q = agent.q_values(seen.flatten(0, 1), actions.flatten(0, 1))  # [critic, action * batch]
     return q.view(len(q), num_actions, len(observations)).mean((0, 1))
 
 

@@ -134,7 +134,7 @@ def load_sac(path: Path) -> SAC:
 
 def _of_sac(agent: SAC) -> SavedPolicy:
     def sample(observations: Tensor, noise: Tensor) -> Tensor:
-        mean, log_std = agent.actor(observations)
+        mean, log_std = agent.distribution(observations)
         return squash(mean, log_std, noise)[0]
 
     return SavedPolicy(

@@ -12,6 +12,7 @@ from pbrl.queries.simulated import TeacherConfig
 from pbrl.replay_rules import ReplayRuleConfig
 from pbrl.reward_learning import RewardLearningConfig
 from pbrl.rewards import RewardConfig
+from pbrl.training.threads import check_threads
 
 Control = Literal["none", "shuffled-labels", "flipped-labels"]
 
@@ -90,6 +91,8 @@ class TrainConfig:
         score_evaluations: the score is the mean of this many last evaluations.
         checkpoint_every: environment steps between checkpoints; each session writes one too.
         log_every: environment steps between rows of metrics.
+        threads: of torch, on the CPU; None leaves torch's choice, one for each core. Rounding
+            depends on it, so a resumed run keeps it.
         suite: name of the benchmark suite that the run belongs to, or empty.
     """
 
@@ -112,9 +115,11 @@ class TrainConfig:
     score_evaluations: int = 3
     checkpoint_every: int = 25_000
     log_every: int = 1_000
+    threads: int | None = None
     suite: str = ""
 
     def __post_init__(self) -> None:
+        check_threads(self.threads)
         for name in (
             "steps",
             "batch_size",

@@ -8,6 +8,7 @@ from pbrl.agents import agent_class
 from pbrl.training.config import Control, EnvironmentConfig
 from pbrl.training.decode import decode
 from pbrl.training.reward_stage import RewardStageConfig
+from pbrl.training.threads import check_threads
 
 MethodT = TypeVar("MethodT")
 
@@ -63,6 +64,8 @@ class FitConfig(Generic[MethodT]):
         score_evaluations: the score is the mean of this many last evaluations.
         checkpoint_every: updates between checkpoints.
         log_every: updates between rows of metrics.
+        threads: of torch, on the CPU; None leaves torch's choice, one for each core. Rounding
+            depends on it, so a resumed run keeps it.
         suite: name of the benchmark suite that the run belongs to, or empty.
     """
 
@@ -88,9 +91,11 @@ class FitConfig(Generic[MethodT]):
     score_evaluations: int = 3
     checkpoint_every: int = 5_000
     log_every: int = 200
+    threads: int | None = None
     suite: str = ""
 
     def __post_init__(self) -> None:
+        check_threads(self.threads)
         for name in (
             "steps",
             "eval_every",

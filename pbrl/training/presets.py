@@ -22,6 +22,7 @@ from pbrl.reward_learning import RewardLearningConfig
 from pbrl.rewards import RewardConfig
 from pbrl.training.config import Control, PreferenceConfig, TrainConfig
 from pbrl.training.hindsight_presets import WITH_PRIOR, with_prior
+from pbrl.training.threads import SMALL
 
 Preset = Literal["cpu", "paper", "ppe"]
 PRESETS: tuple[Preset, ...] = ("cpu", "paper", "ppe")
@@ -253,6 +254,7 @@ def make_config(
         seed_steps=numbers.seed_steps,
         updates_per_step=numbers.updates_per_step,
         eval_every=numbers.eval_every,
+        threads=SMALL,
     )
 
 

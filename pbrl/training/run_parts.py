@@ -47,6 +47,11 @@ class RunConfig(Protocol):
         ...
 
     @property
+    def threads(self) -> int | None:
+        """Of torch; None leaves its choice."""
+        ...
+
+    @property
     def suite(self) -> str:
         """Name of the benchmark suite, or empty."""
         ...

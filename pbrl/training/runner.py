@@ -14,6 +14,7 @@ from pbrl.training.progress import Progress
 from pbrl.training.result import Point, Result, final_score
 from pbrl.training.run_folder import RunFolder
 from pbrl.training.run_parts import About, Parts, RunConfig
+from pbrl.training.threads import torch_threads
 
 FOLLOW_SECONDS = 2.0  # between two words to whoever follows a run
 
@@ -72,6 +73,12 @@ class Run:
         Raises:
             Interrupted: if asked to stop.
         """
+        with torch_threads(self.config.threads):
+            return self._go(log, progress, is_interrupted)
+
+    def _go(
+        self, log: MetricsLog, progress: Progress, is_interrupted: Callable[[], bool]
+    ) -> Result:
         started = time.perf_counter() - self.seconds
         if not self.score_name:
             self._score_random_policy()

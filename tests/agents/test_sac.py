@@ -207,6 +207,49 @@ def test_log_prob_of_a_sample_is_differentiable_and_that_of_the_draw():
     assert all(parameter.grad is not None for parameter in agent.actor.parameters())
 
 
+def test_normalized_observations_may_have_any_unit():
+    agents = [make_agent(normalize_observations=True) for _ in range(2)]
+    batches = [make_batch(seed) for seed in range(5)]
+    for batch in batches:
+        agents[0].update(batch)
+        agents[1].update(in_centimetres(batch))
+    seen = make_batch(9)
+    for deterministic in (True, False):
+        torch.testing.assert_close(
+            agents[0].act(seen.observations, deterministic=deterministic),
+            agents[1].act(in_centimetres(seen).observations, deterministic=deterministic),
+            rtol=0,
+            atol=1e-4,
+        )
+    torch.testing.assert_close(
+        agents[0].q_values(seen.observations, seen.actions),
+        agents[1].q_values(in_centimetres(seen).observations, seen.actions),
+        rtol=0,
+        atol=1e-4,
+    )
+    restored = make_agent(seed=1, normalize_observations=True)
+    restored.load_state_dict(agents[0].state_dict())
+    assert torch.equal(
+        restored.log_prob(seen.observations, seen.actions),
+        agents[0].log_prob(seen.observations, seen.actions),
+    )
+
+
+def test_normalized_observations_are_cut_off():
+    agent = make_agent(normalize_observations=True)
+    agent.update(make_batch())
+    far, farther = (torch.full((1, OBS), distance) for distance in (1e3, 1e6))
+    assert torch.equal(agent.distribution(far)[0], agent.distribution(farther)[0])
+
+
+def in_centimetres(batch: Batch) -> Batch:
+    return dataclasses.replace(
+        batch,
+        observations=100 * batch.observations + 7,
+        next_observations=100 * batch.next_observations + 7,
+    )
+
+
 def test_reset_critic_keeps_actor_and_temperature():
     agent = make_agent()
     for step in range(3):

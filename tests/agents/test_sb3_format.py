@@ -122,6 +122,8 @@ def test_an_imported_agent_goes_on_learning_its_own_way():
 def test_a_rescaled_standard_deviation_is_refused_with_the_option_to_train_with():
     with pytest.raises(ValueError, match=r'train it with SACConfig\(log_std_mode="clamp"'):
         to_sb3(make_agent(log_std_mode="tanh", log_std_bounds=(-5.0, 2.0)), SPACES)
+    with pytest.raises(ValueError, match="normalize_observations=False"):
+        to_sb3(make_agent(normalize_observations=True), SPACES)
 
 
 def test_spaces_that_do_not_fit_are_refused():

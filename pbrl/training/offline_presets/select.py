@@ -9,6 +9,7 @@ from pbrl.training.config import Control
 from pbrl.training.fit_config import FitConfig
 from pbrl.training.offline_presets import cpl, cpu, hindsight, ipl, reward_models, sequences
 from pbrl.training.offline_presets.facts import Facts, NoNumbersError, Recipe
+from pbrl.training.threads import SMALL
 
 OfflinePreset = Literal[
     "cpu", "paper", "cpl", "ipl", "pt", "uni-rlhf", "oppo", "dtr", "dppo", "wiserl"
@@ -36,6 +37,7 @@ _HOME: Mapping[str, OfflinePreset] = {
     "iql": "pt",
     "p-iql": "pt",
     "preference-transformer": "pt",
+    "pearl": "pt",  # which has none for it: PEARL's own are not known here
     "oppo": "oppo",
     **dict.fromkeys(sequences.DTR_AGENTS, "dtr"),
     "dppo": "dppo",
@@ -85,6 +87,7 @@ def make_fit_config(  # noqa: PLR0913  keyword-only
         agent=agent,
         method=recipe.method,
         preset=preset,
+        threads=SMALL if preset == "cpu" else None,
         seed=seed,
         steps=recipe.steps,
         reward=recipe.reward,
