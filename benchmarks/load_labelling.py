@@ -145,10 +145,13 @@ def main(
             Annotator(served.url, token, seed, think)
             for seed, token in enumerate(served.tokens.values())
         ]
-        start = time.monotonic()
+        start, cpu = time.monotonic(), served.cpu_seconds
         asyncio.run(_label(crowd, start + seconds))
         elapsed = time.monotonic() - start
         found = summary(crowd, served, elapsed)
+        found["server_cpu_milliseconds_per_label"] = round(
+            1e3 * (served.cpu_seconds - cpu) / max(1, found["labels"]), 1
+        )
         served.close()
     options = {
         "annotators": annotators,

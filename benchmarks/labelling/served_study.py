@@ -126,6 +126,14 @@ class ServedStudy:
             time.sleep(0.05)
         raise RuntimeError("the server did not start in time")
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time that the server has taken since it was started."""
+        if self._process is None:
+            return 0.0
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def kill(self) -> None:
         """End the server as a power cut would, as far as a process can."""
         if self._process is not None:
