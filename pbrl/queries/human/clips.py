@@ -146,7 +146,7 @@ def drawing_reasons(
         .group_by(_CLIP.reason)
         .order_by(number.desc(), _CLIP.reason)
     )
-    return dict(connection.execute(rows.limit(limit)).tuples().all())
+    return {row[0]: row[1] for row in connection.execute(rows.limit(limit))}
 
 
 def clip_file(connection: Connection, person: Person, segment_id: int, folder: Path) -> Path:

@@ -5,16 +5,18 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
-from pbrl.queries.human.answers import current_answers
+from pbrl.queries.human.answers import GivenAnswer, current_answers
 from pbrl.queries.human.asking import read_segments
 from pbrl.queries.human.kinds import PAIR_KINDS, describe
 from pbrl.queries.human.labels import Aggregate, aggregated_labels
+from pbrl.queries.human.recorded import RecordedSegment
 from pbrl.queries.human.records import read_places
 from pbrl.queries.human.studies import Study
 from pbrl.queries.human.votes import first_answers
@@ -25,27 +27,90 @@ def write_pairs(
 ) -> int:
     """Write labelled pairs with their segments to an `.npz` file and return how many.
 
+    A ranking of K segments counts as its K (K - 1) / 2 pairs, by whoever ranked them.
+
     The keys are obs_1, obs_2, action_1, action_2 and label (the probability that the second is
     preferred), as in the files of Hejna and Sadigh 2023. `pbrl fit` and `pbrl label` read it, and
     nothing else is needed to learn from it.
 
     Raises:
-        ValueError: if nothing is labelled yet, or the segments differ in length.
+        ValueError: if nothing is labelled yet, the segments differ in length, or the study has
+            ratings, which are of single segments.
     """
+    if study.config.kind == "rating":
+        raise ValueError(f"study {study.name} has ratings of single segments, and no pairs")
     answers = first_answers(current_answers(connection, study.id))
-    labels = [one for one in aggregated_labels(answers, aggregate) if not np.isnan(one.label)]
-    if not labels:
-        raise ValueError(f"study {study.name} has no labels yet")
-    pairs = [read_segments(connection, label.query_id) for label in labels]
-    lengths = {len(segment) for pair in pairs for segment in pair}
-    if len(lengths) > 1:
-        raise ValueError(f"a file of pairs takes segments of one length, got {sorted(lengths)}")
-    arrays = {"label": np.array([label.label for label in labels])}
+    if study.config.kind == "ranking":
+        rows = [pair for answer in answers for pair in _ranked_pairs(connection, answer)]
+    else:
+        labels = [one for one in aggregated_labels(answers, aggregate) if not np.isnan(one.label)]
+        rows = [(read_segments(connection, one.query_id), one.label) for one in labels]
+    _check_lengths(study, [pair for pair, _ in rows])
+    arrays = {"label": np.array([label for _, label in rows])}
     for place in (0, 1):
-        arrays[f"obs_{place + 1}"] = np.stack([pair[place].observations for pair in pairs])
-        arrays[f"action_{place + 1}"] = np.stack([pair[place].actions for pair in pairs])
+        arrays[f"obs_{place + 1}"] = np.stack([pair[place].observations for pair, _ in rows])
+        arrays[f"action_{place + 1}"] = np.stack([pair[place].actions for pair, _ in rows])
     np.savez_compressed(path, allow_pickle=False, **arrays)
-    return len(labels)
+    return len(rows)
+
+
+def write_graded(connection: Connection, study: Study, path: Path) -> int:
+    """Write ratings or rankings with their segments to an `.npz` file and return how many.
+
+    `pbrl.graded_file.load_graded` reads it, and says what it holds.
+
+    Raises:
+        ValueError: if the study has pairs, nothing is graded yet, or the segments differ in length.
+    """
+    if study.config.kind in PAIR_KINDS:
+        raise ValueError(f"study {study.name} has pairs, which have no grades")
+    is_rating = study.config.kind == "rating"
+    answers = first_answers(current_answers(connection, study.id))
+    told = [answer for answer in answers if answer.value is not None]
+    lists = [read_segments(connection, answer.query_id) for answer in told]
+    _check_lengths(study, lists)
+    grades = np.array([_grades(answer) for answer in told])
+    arrays = {
+        "obs": np.array([[segment.observations for segment in one] for one in lists]),
+        "action": np.array([[segment.actions for segment in one] for one in lists]),
+        "grade": grades,
+    }
+    if is_rating:
+        arrays = {name: array[:, 0] for name, array in arrays.items()}
+        arrays["num_classes"] = np.array(len(study.config.classes))
+    arrays["annotator"] = np.array([answer.annotator for answer in told])
+    np.savez_compressed(path, allow_pickle=False, **arrays)
+    return len(told)
+
+
+def _ranked_pairs(
+    connection: Connection, answer: GivenAnswer
+) -> list[tuple[list[RecordedSegment], float]]:
+    """Return every pair of a ranking, in the query's own order, with its label."""
+    if answer.value is None:
+        return []
+    segments, grades = read_segments(connection, answer.query_id), _grades(answer)
+    return [
+        ([segments[first], segments[second]], float(grades[second] > grades[first]))
+        for first, second in combinations(range(len(segments)), 2)
+    ]
+
+
+def _grades(answer: GivenAnswer) -> list[int]:
+    """Return the class of a rating, or what each segment of a ranking is worth: 0 the worst."""
+    value = answer.value or {}
+    if "rating" in value:
+        return [value["rating"]]
+    order = value["ranking"]
+    return [len(order) - 1 - order.index(place) for place in range(len(order))]
+
+
+def _check_lengths(study: Study, lists: Sequence[Sequence[RecordedSegment]]) -> None:
+    if not lists:
+        raise ValueError(f"study {study.name} has no labels yet")
+    lengths = {len(segment) for one in lists for segment in one}
+    if len(lengths) > 1:
+        raise ValueError(f"a file takes segments of one length, got {sorted(lengths)}")
 
 
 def answer_table(connection: Connection, study: Study) -> list[dict[str, Any]]:

@@ -5,8 +5,15 @@ import json
 import numpy as np
 import pytest
 
+from pbrl.graded_file import load_graded
 from pbrl.offline.labels.segment_files import read_pairs
-from pbrl.queries.human.exports import answer_table, table_as_csv, table_as_parquet, write_pairs
+from pbrl.queries.human.exports import (
+    answer_table,
+    table_as_csv,
+    table_as_parquet,
+    write_graded,
+    write_pairs,
+)
 
 
 @pytest.fixture
@@ -58,6 +65,43 @@ def test_pairs_hold_their_segments(labelled, tmp_path):
     assert segments.observations.shape == (4, 5, 3)
     assert labels.labels[0] == 0.5
     assert np.isin(labels.labels, [0, 0.5, 1]).all()
+
+
+def test_rankings_and_ratings_hold_their_segments(sqlite_bench, tmp_path):
+    bench = sqlite_bench(kind="ranking", ranking_size=3)
+    bench.ask(2)
+    ada = bench.invite("ada")
+    # Own places, the best first: 2, 0, 1.
+    bench.label(ada, lambda one: {"ranking": [one.order.index(place) for place in (2, 0, 1)]})
+    bench.label(ada, lambda _: None)
+    path = tmp_path / "ranked.npz"
+    with bench.database.reading() as connection:
+        assert write_graded(connection, bench.study, path) == 1
+        graded = load_graded(path)
+        assert write_pairs(connection, bench.study, path) == 3
+    assert graded.grades.tolist() == [[1.0, 0.0, 2.0]]
+    assert graded.index.shape == (1, 3)
+    assert (graded.num_classes, graded.annotators) == (None, ("ada",))
+    assert read_pairs(path)[1].labels.tolist() == [0.0, 1.0, 1.0]  # 0 > 1, 2 > 0, 2 > 1
+    bench = sqlite_bench(kind="rating")
+    bench.ask(2)
+    ben = bench.invite("ben")
+    bench.label(ben, lambda _: {"rating": 3})
+    with bench.database.reading() as connection:
+        assert write_graded(connection, bench.study, path) == 1
+        with pytest.raises(ValueError, match="ratings of single segments"):
+            write_pairs(connection, bench.study, path)
+    graded = load_graded(path)
+    assert (graded.grades.tolist(), graded.num_classes) == ([3.0], 4)
+    assert graded.replay.gather(graded.index).observations.shape == (1, 5, 3)
+
+
+def test_pairs_have_no_grades(labelled, tmp_path):
+    with (
+        pytest.raises(ValueError, match="has pairs, which have no grades"),
+        labelled.database.reading() as connection,
+    ):
+        write_graded(connection, labelled.study, tmp_path / "x.npz")
 
 
 def test_no_labels_make_no_pairs(bench, tmp_path):

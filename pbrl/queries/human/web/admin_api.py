@@ -11,7 +11,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathPart
 from sqlalchemy import Connection
 
-from pbrl.queries.human.exports import answer_table, table_as_csv, table_as_parquet, write_pairs
+from pbrl.queries.human.exports import (
+    answer_table,
+    table_as_csv,
+    table_as_parquet,
+    write_graded,
+    write_pairs,
+)
 from pbrl.queries.human.labels import Aggregate
 from pbrl.queries.human.live_runs import list_runs
 from pbrl.queries.human.people import invite, renew_token, revoke
@@ -31,7 +37,7 @@ from pbrl.queries.human.web.schemas import (
     RunState,
 )
 
-Format = Literal["csv", "parquet", "record", "pairs"]
+Format = Literal["csv", "parquet", "record", "pairs", "graded"]
 PersonNumber = Annotated[int, PathPart(ge=1, le=MAX_NUMBER)]
 Writer = Callable[[Connection, Study, Aggregate], bytes]
 
@@ -99,7 +105,8 @@ def export(request: Request, owner: Owner, kind: Format, aggregate: Aggregate = 
     """Return what the study collected as a file.
 
     csv and parquet have one row for each answer; record and pairs, for studies of pairs, hold
-    labels as `aggregate` says: the library's feedback record, and pairs with their segments.
+    labels as `aggregate` says: the library's feedback record, and pairs with their segments; graded
+    holds ratings or rankings with their segments.
     """
     write, suffix, media = _WRITERS[kind]
     database = server_of(request).database
@@ -149,6 +156,10 @@ def _pairs(connection: Connection, study: Study, aggregate: Aggregate) -> bytes:
     return _through_file(lambda path: write_pairs(connection, study, path, aggregate))
 
 
+def _graded(connection: Connection, study: Study, _: Aggregate) -> bytes:
+    return _through_file(lambda path: write_graded(connection, study, path))
+
+
 def _through_file(write: Callable[[Path], object]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "export.npz"
@@ -162,4 +173,5 @@ _WRITERS: dict[str, tuple[Writer, str, str]] = {
     "parquet": (_parquet, "parquet", "application/vnd.apache.parquet"),
     "record": (_record, "npz", _BYTES),
     "pairs": (_pairs, "npz", _BYTES),
+    "graded": (_graded, "npz", _BYTES),
 }

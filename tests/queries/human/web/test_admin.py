@@ -1,5 +1,6 @@
 import csv
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -67,6 +68,24 @@ def test_exports_that_cannot_be_say_why(make_site):
     refused = owner.get("/api/admin/export/record")
     assert refused.status_code == 422
     assert "has rankings" in refused.json()["detail"]
+
+
+def test_what_a_missing_package_cannot_export_is_said(site, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    refused = site.browser("owner").get("/api/admin/export/parquet")
+    assert refused.status_code == 422
+    assert "pip install pyarrow" in refused.json()["detail"]
+
+
+def test_ratings_are_exported_with_their_segments(make_site):
+    site = make_site(kind="rating")
+    ada, owner = site.program("ada"), site.browser("owner")
+    assert owner.get("/api/admin/export/graded").status_code == 422  # nothing yet
+    (task,) = site.next(ada)["tasks"]
+    site.answer(ada, task["assignment"], {"rating": 2})
+    arrays = np.load(io.BytesIO(owner.get("/api/admin/export/graded").content))
+    assert arrays["grade"].tolist() == [2]
+    assert "no pairs" in owner.get("/api/admin/export/pairs").json()["detail"]
 
 
 def test_people_come_and_go(site):
