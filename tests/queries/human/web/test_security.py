@@ -71,6 +71,33 @@ def test_every_change_needs_the_key_of_the_page(site, key):
         assert refused.status_code == 403, path
 
 
+def operations(site):
+    """Every method and path of the interface, with numbers in its places."""
+    paths = site.browser().get("/api/openapi.json").json()["paths"]
+    return [
+        (method.upper(), re.sub(r"{\w*kind}", "csv", path).replace("{person_id}", "1"))
+        for path, methods in paths.items()
+        for method in methods
+    ]
+
+
+def test_nothing_is_open_but_the_door(site):
+    for method, path in operations(site):
+        if (method, path) != ("POST", "/api/session"):
+            assert site.browser().request(method, path).status_code in (401, 422), (method, path)
+
+
+@pytest.mark.parametrize("person", ["ada", "owner"])
+def test_no_change_is_made_without_the_key(site, person):
+    browser = site.browser(person)
+    del browser.headers["X-CSRF-Token"]
+    changes = [(method, path) for method, path in operations(site) if method != "GET"]
+    assert len(changes) >= 8
+    for method, path in changes:
+        if path != "/api/session" or method == "DELETE":
+            assert browser.request(method, path).status_code == 403, (method, path)
+
+
 def test_anothers_key_is_not_mine(site):
     ada, ben = site.browser("ada"), site.browser("ben")
     ada.headers["X-CSRF-Token"] = ben.headers["X-CSRF-Token"]
@@ -108,6 +135,15 @@ def test_pages_have_nothing_inline(site):
     for visitor, page in (("ada", "/label"), ("owner", "/admin"), (None, "/join"), (None, "/")):
         text = site.browser(visitor).get(page).text
         assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=", text)
+
+
+def test_whoever_looks_at_a_page_gets_one(site):
+    browser = site.browser()
+    page = browser.get("/nowhere<script>", headers={"Accept": "text/html"})
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is no such page" in page.text
+    assert "<script>" not in page.text
+    assert browser.get("/nowhere").json() == {"detail": "Not Found"}
 
 
 def test_large_requests_are_refused(site):
@@ -212,6 +248,8 @@ def test_errors_show_no_trace(site, monkeypatch):
     (task,) = site.next(program)["tasks"]
     failed = site.answer(program, task["assignment"], {"label": 0})
     assert failed.status_code == 500
+    assert failed.json()["detail"].startswith("the server made a mistake")
+    assert "default-src 'none'" in failed.headers["content-security-policy"]
     assert "secret" not in failed.text
     assert "Traceback" not in failed.text
 
