@@ -29,6 +29,7 @@ AGENTS: Mapping[str, str] = {
     "hindsight-prior": "pbrl.agents.iql:IQL",
     "ipl": "pbrl.agents.ipl:IPL",
     "oppo": "pbrl.agents.oppo:OPPO",
+    "pearl": "pbrl.agents.iql:IQL",
     "preference-transformer": "pbrl.agents.iql:IQL",
     "sac": "pbrl.agents.sac:SAC",
 }

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pbrl.feedback import LabelledQueries
+from pbrl.gaussian_reward import GaussianRewardConfig
 from pbrl.offline.dataset import OfflineDataset
 from pbrl.pairs import LabelledPairs, PreferenceData
 from pbrl.preference_transformer import PreferenceTransformerConfig
@@ -16,6 +17,7 @@ from pbrl.reward_learning import RewardLearner, RewardLearningConfig
 from pbrl.reward_scaling import RewardScalingConfig, scale_rewards
 from pbrl.rewards import RewardConfig, RewardEnsemble
 from pbrl.segments import Segments
+from pbrl.training.gaussian_reward_model import GaussianRewardModel
 from pbrl.training.reward_models import (
     EnsembleReward,
     MemberRule,
@@ -32,12 +34,15 @@ class RewardStageConfig:
 
     Attributes:
         source: "labels" fits a reward to them, "true" takes the environment's: the oracle.
-        model: "ensemble", perceptrons that look at single steps, or "preference-transformer", a
-            network that looks at what came before as well (Kim et al. 2023).
+        model: "ensemble", perceptrons that look at single steps; "preference-transformer", a
+            network that looks at what came before as well (Kim et al. 2023); or "gaussian", a
+            perceptron that also says how uncertain it is, for labels that may be wrong (PEARL, Liu
+            et al. 2024).
         network: the perceptrons.
         members: how their rewards are joined: their "mean", or the mean of what each is after it
             has been "standardized" over the dataset, as in DTR (Tu et al. 2025).
-        transformer: the network of the other kind.
+        transformer: the network of the second kind.
+        gaussian: the network of the third.
         learning: how they are fitted: in one session, whose accuracy is taken over each pass. Pairs
             to judge by are held out by the run, not here.
         num_pairs: drawn once from scored segments, any two of which make a pair.
@@ -45,10 +50,11 @@ class RewardStageConfig:
     """
 
     source: Literal["labels", "true"] = "labels"
-    model: Literal["ensemble", "preference-transformer"] = "ensemble"
+    model: Literal["ensemble", "preference-transformer", "gaussian"] = "ensemble"
     network: RewardConfig = field(default_factory=RewardConfig)
     members: MemberRule = "mean"
     transformer: PreferenceTransformerConfig = field(default_factory=PreferenceTransformerConfig)
+    gaussian: GaussianRewardConfig = field(default_factory=GaussianRewardConfig)
     learning: RewardLearningConfig = field(default_factory=RewardLearningConfig)
     num_pairs: int = 10_000
     scaling: RewardScalingConfig = field(default_factory=RewardScalingConfig)
@@ -63,10 +69,10 @@ class RewardStageConfig:
                 'learning.accuracy_over must be "pass" and learning.validation_share 0, got '
                 f"{self.learning.accuracy_over!r} and {self.learning.validation_share}"
             )
-        if self.model == "preference-transformer":
-            self._check_transformer()
+        if self.model != "ensemble":
+            self._check_single()
 
-    def _check_transformer(self) -> None:
+    def _check_single(self) -> None:
         learning = self.learning
         added = (learning.crops, learning.label_noise, learning.hindsight)
         if added != (None, None, None) or learning.bootstrap_share < 1:
@@ -192,6 +198,8 @@ def _model(
         return TransformerReward(
             config.transformer, config.learning, dataset, labelled, generators["reward"]
         )
+    if config.model == "gaussian":
+        return GaussianRewardModel(config.gaussian, config.learning, dataset, generators["initial"])
     ensemble = RewardEnsemble(
         config.network,
         dataset.observation_dim,

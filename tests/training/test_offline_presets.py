@@ -8,7 +8,7 @@ from pbrl.training.fit_config import decode_fit_config, method_config_class
 from pbrl.training.offline_presets import PRESETS, Facts, benchmark_of, make_fit_config
 
 SEQUENCES = ("oppo", "dtr", "dt", "pb-dt", "qt", "pb-qt", "dppo", "preference-transformer")
-PLAIN = ("bc", "%bc", "sft", "iql", "p-iql", "p-iql-joint", "ipl", "hindsight-prior")
+PLAIN = ("bc", "%bc", "sft", "iql", "p-iql", "p-iql-joint", "ipl", "hindsight-prior", "pearl")
 AGENTS = (*PLAIN, *VARIANTS, *SEQUENCES)
 
 
@@ -223,3 +223,11 @@ def test_hindsight_prior_has_wiserl_s_numbers():
         make_fit_config("data", "p-iql", facts(), preset="wiserl")
     with pytest.raises(ValueError, match="only for mujoco and metaworld"):
         make_fit_config("data", "hindsight-prior", facts("pen-human-v1"), preset="wiserl")
+
+
+def test_pearl_learns_a_gaussian_reward_and_has_no_numbers_of_its_own():
+    made = make_fit_config("data", "pearl", facts())
+    assert made.reward.model == "gaussian"
+    assert made.method == make_fit_config("data", "p-iql", facts()).method
+    with pytest.raises(ValueError, match="'paper' has no numbers for pearl"):
+        make_fit_config("data", "pearl", facts(), preset="paper")

@@ -9,6 +9,7 @@ WORDS = {
     "import": ("pbrl.commands.label.import_", "convert labels of any known kind to a record"),
     "export": ("pbrl.commands.label.export", "write a record as CSV, Parquet or pairs"),
     "simulate": ("pbrl.commands.label.simulate", "label a dataset by its true rewards"),
+    "transfer": ("pbrl.commands.label.transfer", "carry labels from one task to another"),
     "report": ("pbrl.commands.label.report", "count and judge labels, or compare two files"),
     "study": ("pbrl.commands.label.study", "make a study for people, and take out what they said"),
     "serve": ("pbrl.commands.label.serve", "let people label a study in their browsers"),

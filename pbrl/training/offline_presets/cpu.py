@@ -63,6 +63,9 @@ def recipe(agent: str, facts: Facts) -> Recipe:
             reward = _reward("true" if agent == "iql" else "labels", facts)
         case "hindsight-prior":
             method, steps, reward = iql, IQL_STEPS, with_prior(_reward("labels", facts), facts)
+        case "pearl":
+            method, steps = iql, IQL_STEPS
+            reward = replace(_reward("labels", facts), model="gaussian")
         case "p-iql-joint":
             network = RewardConfig(
                 num_members=1, hidden_sizes=HIDDEN, activation="relu", output="linear"
