@@ -18,6 +18,7 @@ VERBS = {
     "fit": "learn offline, from a dataset and labels",
     "evaluate": "roll out the policy of a run",
     "plot": "draw learning curves of runs or records",
+    "credit": "draw which steps a learned reward pays",
     "label": "import, export and judge labels in files",
     "benchmark": "run a suite piece by piece and make its table and figures",
 }
