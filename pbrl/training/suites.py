@@ -266,14 +266,17 @@ def check_data(runs: Iterable[SuiteRun]) -> None:
     Raises:
         FileNotFoundError: naming the files, and how to get them if the suite says so.
     """
-    lacking = {
-        f"{path} is not there{f'; {run.task.origin}' if run.task.origin else ''}"
-        for run in runs
-        for path in (run.task.dataset, run.task.labels)
-        if path is not None and not _KIND.match(path) and not Path(path).exists()
-    }
+    lacking: dict[str, list[str]] = {}
+    for task in {run.task_name: run.task for run in runs}.values():
+        for path in (task.dataset, task.labels):
+            if path is not None and not _KIND.match(path) and not Path(path).exists():
+                lacking.setdefault(task.origin, []).append(path)
     if lacking:
-        raise FileNotFoundError("\n".join(sorted(lacking)))
+        lines = [
+            f"{', '.join(paths)}: not there{f'; {origin}' if origin else ''}"
+            for origin, paths in lacking.items()
+        ]
+        raise FileNotFoundError("\n".join(lines))
 
 
 def _flag(name: str, value: Option) -> list[str]:

@@ -209,7 +209,7 @@ def test_data_that_is_not_there_is_named_with_what_makes_it(groups, tmp_path, mo
     (tmp_path / "b.npz").touch()
     with pytest.raises(FileNotFoundError) as refusal:
         check_data(groups)
-    assert str(refusal.value) == "a.npz is not there; make_a.py makes it"
+    assert str(refusal.value) == "a.npz: not there; make_a.py makes it"
     (tmp_path / "a.npz").touch()
     check_data(groups)
 
