@@ -105,6 +105,8 @@ class ActingHistory:
         context = self.policy.config.context
         number = (context + 1) // 2 if self.cached else 1
         rows = is_full.nonzero()[:, 0]
+        if len(rows) == 0:
+            return
         for kept in (self._conditions, self._observations, self._actions, self._timesteps):
             kept[rows] = kept[rows].roll(-number, 1)
         self._count[rows] -= number
@@ -126,14 +128,17 @@ class ActingHistory:
 
     def _extend(self, is_full: Bool[Tensor, " row"]) -> Float[Tensor, "row act"]:
         """Return the actions of the newest steps, from what is kept of the others."""
+        anew = is_full.nonzero()[:, 0]
+        if len(anew) == 0:
+            return self._read(self._rows, is_read_anew=False)
         actions = torch.empty_like(self._actions[:, 0])
-        for is_read_anew, chosen in ((True, is_full), (False, ~is_full)):
-            rows = chosen.nonzero()[:, 0]
-            if len(rows):
-                actions[rows] = self._read(rows, is_read_anew)
+        actions[anew] = self._read(anew, is_read_anew=True)
+        others = (~is_full).nonzero()[:, 0]
+        if len(others):
+            actions[others] = self._read(others, is_read_anew=False)
         return actions
 
-    def _read(self, rows: Tensor, is_read_anew: bool) -> Float[Tensor, "row act"]:
+    def _read(self, rows: Tensor, *, is_read_anew: bool) -> Float[Tensor, "row act"]:
         """Add the newest step, or where nothing is kept all steps, to what is kept.
 
         A step has three slots: the action before it, its condition and its state. Of the first step
@@ -144,13 +149,9 @@ class ActingHistory:
         place = newest[:, None] + torch.arange(1 - num_steps, 1, device=rows.device)  # [row, time]
         before = (place - 1).clamp(min=0)
         at = rows[:, None]
-        tokens = torch.stack(
-            [
-                self._embed(at, before)[:, 2::TOKENS_PER_STEP],
-                *self._embed(at, place).unflatten(1, (-1, TOKENS_PER_STEP)).unbind(2)[:2],
-            ],
-            2,
-        ).flatten(1, 2)
+        embedded = self._embed(at, torch.cat([before, place], 1))
+        of_before, of_place = embedded.unflatten(1, (2, num_steps, TOKENS_PER_STEP)).unbind(1)
+        tokens = torch.cat([of_before[:, :, 2:], of_place[:, :, :2]], 2).flatten(1, 2)
         slots = TOKENS_PER_STEP * place[..., None] + torch.arange(
             TOKENS_PER_STEP, device=rows.device
         )
