@@ -33,7 +33,8 @@ class FitOptions:
             from the true reward, p-iql from one learned from the labels before, p-iql-joint
             meanwhile; cpl, ipl and dppo learn without a reward. Sequence models: oppo acts by a
             code of behaviour; dt and qt are told returns of the true reward, pb-dt, pb-qt and dtr
-            of a learned one; preference-transformer is p-iql on a reward that remembers.
+            of a learned one; preference-transformer is p-iql on a reward that remembers,
+            hindsight-prior on one with a prior over steps, pearl on one that knows its uncertainty.
         preset: sizes that two cores manage, or the numbers of a paper: cpl, ipl, pt, uni-rlhf,
             oppo, dtr, dppo, or that of the method itself.
         control: corrupt the labels, to see whether the method needs them.

@@ -28,7 +28,8 @@ class TrainOptions:
 
     Attributes:
         env: environment id, such as dmc/walker-walk, metaworld/window-open-v3 or gym/Pendulum-v1.
-        agent: sac learns from true reward (the oracle), pebble and qpa from preferences.
+        agent: sac learns from true reward (the oracle), pebble and qpa from preferences;
+            hindsight-prior is pebble, qpa-hindsight-prior qpa, with a prior over steps.
         preset: sizes that two cores manage, the numbers of the method's own code, or those of the
             one protocol of PPE (NeurIPS 2025).
         teacher: the simulated teacher: oracle, noisy, mistake, skip, myopic or equal. With human
@@ -47,7 +48,7 @@ class TrainOptions:
     """
 
     env: Annotated[str, tyro.conf.Positional]
-    agent: Literal["sac", "pebble", "qpa"] = "qpa"
+    agent: Literal["sac", "pebble", "qpa", "hindsight-prior", "qpa-hindsight-prior"] = "qpa"
     preset: Preset = "cpu"
     teacher: str = "oracle"
     study: str | None = None
