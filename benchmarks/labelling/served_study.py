@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import func, select, update
 
+from labelling.page import RECORDS, update_page
 from labelling.programs import boost, kill, start_program
 from pbrl.queries.human import (
     Database,
@@ -32,8 +33,6 @@ from pbrl.queries.human.serving import CLIPS
 from pbrl.training.files import write_json
 from pbrl.training.machine import commit, machine, versions
 
-ROOT = Path(__file__).parents[2]
-RECORDS = ROOT / "benchmarks" / "results" / "labelling"
 CLIP = "clip.png"
 START_SECONDS = 180.0
 
@@ -166,7 +165,7 @@ class ServedStudy:
 
 
 def write_record(name: str, output: Path | None, content: Mapping[str, Any]) -> Path:
-    """Write what a benchmark found, with where and of what."""
+    """Write what a benchmark found, with where and of what, and into the page if nowhere else."""
     path = output or RECORDS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     surroundings = {
@@ -179,6 +178,8 @@ def write_record(name: str, output: Path | None, content: Mapping[str, Any]) -> 
     write_json(path, {"benchmark": name, **content, **surroundings})
     print(json.dumps(content, indent=2))
     print(f"written to {path}")
+    if output is None:
+        update_page()
     return path
 
 
