@@ -1,21 +1,35 @@
 """What segments of a task are compared by."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pbrl.replay import ReplayBuffer
 from pbrl.running_moments import RunningMoments
 from pbrl.segments import SegmentIndex, Segments
 
-Anchor = Literal["none", "displacement", "path-length"]
+Anchor = Literal["none", "progress", "time", "path-length"]
 STATISTICS_AT_ONCE = 65_536  # observations
 
 
-def read_segments(replay: ReplayBuffer, index: SegmentIndex, task: str) -> Segments:
-    """Return segments of equal length with observations standardised over the whole dataset.
+class TaskSegments(NamedTuple):
+    """Segments of one task, ready to be compared.
+
+    Attributes:
+        segments: with observations standardised over the whole dataset.
+        first_observations: likewise, of the states that their episodes began with.
+        starts: first step of each in its episode.
+    """
+
+    segments: Segments
+    first_observations: Float[Tensor, "segment obs"]
+    starts: Int[Tensor, " segment"]
+
+
+def read_segments(replay: ReplayBuffer, index: SegmentIndex, task: str) -> TaskSegments:
+    """Return segments of equal length, on the CPU.
 
     Raises:
         ValueError: if the segments of the task differ in length.
@@ -29,12 +43,21 @@ def read_segments(replay: ReplayBuffer, index: SegmentIndex, task: str) -> Segme
     moments = RunningMoments(replay.all_observations().shape[1])
     for part in replay.all_observations().split(STATISTICS_AT_ONCE):
         moments.update(part.cpu())
+
+    def standardized(wanted: SegmentIndex) -> Tensor:
+        return moments.standardize(replay.gather(wanted).observations.cpu().to(torch.float32))
+
     segments = replay.gather(index)
-    return Segments(
-        moments.standardize(segments.observations.cpu().to(torch.float32)),
-        segments.actions.cpu(),
-        segments.mask.cpu(),
-        segments.true_rewards.cpu(),
+    begin = SegmentIndex(index.episode, torch.zeros_like(index.start), torch.ones_like(lengths))
+    return TaskSegments(
+        Segments(
+            standardized(index),
+            segments.actions.cpu(),
+            segments.mask.cpu(),
+            segments.true_rewards.cpu(),
+        ),
+        standardized(begin)[:, 0],
+        index.start.cpu(),
     )
 
 
@@ -44,27 +67,28 @@ def flat_features(segments: Segments) -> Float[Tensor, "segment feature"]:
 
 
 def anchor_cost(
-    source: Segments, target: Segments, anchor: Anchor
+    source: TaskSegments, target: TaskSegments, anchor: Anchor
 ) -> Float[Tensor, "source target"] | None:
-    """Return how far segments of two tasks differ in something that goes one way in both.
+    """Return how far segments of two tasks differ in something that goes the same way in both.
 
-    The cost is the squared difference of the ranks, scaled to [0, 1], by the distance between the
-    first and last state ("displacement") or the way between them ("path-length"). It takes the side
-    of those who move far in both tasks; None for "none".
+    The cost is the squared difference of their ranks, scaled to [0, 1], in how far the states are
+    from the one that the episode began with ("progress"), how late in the episode they are ("time")
+    or how long a way they go ("path-length"); None for "none".
     """
     if anchor == "none":
         return None
-    one, two = (_ranks(_extent(segments, anchor)) for segments in (source, target))
+    one, two = (_ranks(_oriented(task, anchor)) for task in (source, target))
     return (one[:, None] - two).square()
 
 
-def _extent(segments: Segments, anchor: Anchor) -> Float[Tensor, " segment"]:
-    observations = segments.observations
-    steps = observations.diff(dim=1)
-    extent: Tensor = steps.norm(dim=-1).sum(-1)
-    if anchor == "displacement":
-        extent = steps.sum(1).norm(dim=-1)
-    return extent
+def _oriented(task: TaskSegments, anchor: Anchor) -> Float[Tensor, " segment"]:
+    observations = task.segments.observations
+    values: Tensor = (observations - task.first_observations[:, None]).norm(dim=-1).mean(-1)
+    if anchor == "time":
+        values = task.starts.to(torch.float32)
+    elif anchor == "path-length":
+        values = observations.diff(dim=1).norm(dim=-1).sum(-1)
+    return values
 
 
 def _ranks(values: Tensor) -> Float[Tensor, " segment"]:

@@ -12,7 +12,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pbrl.feedback import TIE, LabelledQueries
-from pbrl.offline.transfer.features import Anchor, anchor_cost, flat_features, read_segments
+from pbrl.offline.transfer.features import (
+    Anchor,
+    TaskSegments,
+    anchor_cost,
+    flat_features,
+    read_segments,
+)
 from pbrl.offline.transfer.labels import carried_labels, label_matrix
 from pbrl.offline.transfer.orientation import (
     Orientation,
@@ -23,7 +29,7 @@ from pbrl.offline.transfer.orientation import (
 from pbrl.offline.transfer.transport import Coupling, TransportConfig, normalized_distances
 from pbrl.pairs import LabelledPairs, PreferenceData, ScoredSegments
 from pbrl.replay import ReplayBuffer
-from pbrl.segments import SegmentIndex, Segments
+from pbrl.segments import SegmentIndex
 
 NOTHING = 1e-3  # a plan that brings no label further than this from one half tells nothing
 CONTRARY = (
@@ -49,7 +55,10 @@ class TransferConfig:
         metric: distance between segments of a task, by their standardised observations and actions.
         anchor: what is taken to go the same way in both tasks, see `anchor_cost`. With "none", the
             published method, distances alone decide, and they do not know a set from its mirror
-            image: of 40 toy alignments 11 were inverted, with "displacement" none.
+            image: of 40 toy alignments 11 were inverted, with an anchor none. On six Meta-World
+            datasets of experts with noise (500 segments of 50 steps each) the rank correlation with
+            the true return is 0.33 to 0.90 for "progress", 0.38 to 0.81 for "time" and -0.05 to
+            0.38 for "path-length".
         max_rivalry: an alignment is ambiguous if a contrary one is this good, in [0, 1]. In that
             toy the inverted ones had 0.72 to 1.
         ambiguous: whether such an alignment is refused or warned of.
@@ -62,7 +71,7 @@ class TransferConfig:
     length: int | None = None
     min_confidence: float = 0.05
     metric: Literal["euclidean", "cosine"] = "euclidean"
-    anchor: Anchor = "displacement"
+    anchor: Anchor = "time"
     max_rivalry: float = 0.7
     ambiguous: Literal["refuse", "warn"] = "refuse"
     transport: TransportConfig = field(default_factory=TransportConfig)
@@ -150,7 +159,7 @@ def transfer_labels(
     length = config.length or int(index.length[0])
     chosen = target.sample_segments(config.segments, length, generator)
     aligned = read_segments(target, chosen, "target")
-    distances = normalized_distances(flat_features(aligned), config.metric)
+    distances = normalized_distances(flat_features(aligned.segments), config.metric)
     rounds = tuple(
         _align(source, draw, aligned, distances, config)
         for draw in (_draw(preferences, config, generator) for _ in range(config.rounds))
@@ -213,12 +222,12 @@ def _draw_pairs(
 def _align(
     source: ReplayBuffer,
     drawn: _SourceLabels,
-    target: Segments,
+    target: TaskSegments,
     target_distances: Tensor,
     config: TransferConfig,
 ) -> Round:
     segments = read_segments(source, drawn.segments, "source")
-    distances = normalized_distances(flat_features(segments), config.metric)
+    distances = normalized_distances(flat_features(segments.segments), config.metric)
     anchor = anchor_cost(segments, target, config.anchor)
     chosen, other = oriented_coupling(distances, target_distances, config.transport, anchor)
     matrix, known = label_matrix(len(distances), drawn.pairs, drawn.labels)

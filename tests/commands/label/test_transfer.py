@@ -56,7 +56,8 @@ def test_labels_go_from_one_task_to_another(tasks, tmp_path, capsys):
     target = write_task(tmp_path / "far.npz", 1, dims=3)
     out = tmp_path / "made" / "far-labels.npz"
     main(["transfer", source, target, "--labels", labels, "--out", str(out), "--segments", "12",
-          "--rounds", "2", "--pairs", "20", "--transport.epsilon", "0.1"])  # fmt: skip
+          "--rounds", "2", "--pairs", "20", "--anchor", "progress",
+          "--transport.epsilon", "0.1"])  # fmt: skip
     assert FeedbackStore.load(out).num_labelled == 20
     report = json.loads(out.with_suffix(".json").read_text())
     assert report["accuracy"] > 0.9
@@ -77,7 +78,8 @@ def test_a_target_without_rewards_has_no_accuracy_and_doubts_are_kept(tasks, tmp
     target = write_task(tmp_path / "far.npz", 1, dims=3, paid=False)
     out = tmp_path / "labels.npz"
     words = ["transfer", source, target, "--labels", labels, "--out", str(out), "--segments", "8",
-             "--rounds", "1", "--transport.max-iterations", "1"]  # fmt: skip
+             "--rounds", "1", "--anchor", "progress",
+             "--transport.max-iterations", "1"]  # fmt: skip
     with pytest.warns(RuntimeWarning, match="had not converged"):
         main(words)
     report = json.loads(out.with_suffix(".json").read_text())

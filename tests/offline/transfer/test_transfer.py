@@ -10,13 +10,14 @@ from pbrl.offline.transfer import (
     TransportConfig,
     transfer_labels,
 )
+from pbrl.offline.transfer.features import anchor_cost, read_segments
 from pbrl.pairs import LabelledPairs, ScoredSegments
 from pbrl.replay import ReplayBuffer
 from pbrl.segments import SegmentIndex
 
 pytest.importorskip("ot", reason="POT is an extra")
 STEPS = 12
-CONFIG = TransferConfig(segments=16, rounds=2, pairs=60)
+CONFIG = TransferConfig(segments=16, rounds=2, pairs=60, anchor="progress")
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -158,3 +159,29 @@ def test_equal_segments_are_refused(source):
 def test_impossible_settings_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         TransferConfig(**change)
+
+
+def test_anchors_by_hand():
+    """Two episodes of four steps; segments of two steps each."""
+    places = torch.tensor([0.0, 1.0, 2.0, 3.0, 0.0, 4.0, 8.0, 8.0])
+    replay = ReplayBuffer.from_episodes(
+        observations=places[:, None],
+        actions=torch.zeros(8, 1),
+        true_rewards=torch.zeros(8),
+        last_observations=torch.zeros(2, 1),
+        lengths=torch.tensor([4, 4]),
+        terminated=torch.zeros(2, dtype=torch.bool),
+    )
+    index = SegmentIndex(torch.tensor([0, 0, 1]), torch.tensor([0, 2, 1]), torch.tensor([2, 2, 2]))
+    task = read_segments(replay, index, "task")
+    assert anchor_cost(task, task, "none") is None
+    expected = {  # ranks 0, 1/2, 1 of each
+        "progress": [0.0, 0.5, 1.0],  # 0.5, 2.5 and 6 from where the episode began
+        "time": [0.0, 1.0, 0.5],
+        "path-length": [0.25, 0.25, 1.0],  # 1, 1 and 4
+    }
+    for anchor, ranks in expected.items():
+        values = torch.tensor(ranks, dtype=torch.float64)
+        torch.testing.assert_close(
+            anchor_cost(task, task, anchor), (values[:, None] - values).square()
+        )
