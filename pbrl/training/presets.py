@@ -145,14 +145,14 @@ CPU_SOURCES: Mapping[str, CpuNumbers] = {
         updates_per_step=0.5,
     ),
     "metaworld": CpuNumbers(
-        steps=200_000,
-        every=5_000,
-        budget=1_000,
-        per_session=50,
+        steps=100_000,
+        every=2_500,
+        budget=500,
+        per_session=25,
         learning_rate=3e-4,
         recent=30,
         effort=20,
-        updates_per_step=0.5,
+        first_step=5_000,
     ),
     "gym": CpuNumbers(
         steps=200_000,
@@ -297,15 +297,17 @@ def _sac(agent: str, source: str, numbers: TaskNumbers, preset: Preset) -> SACCo
         sizes = (256, 256, 256)
     rate = numbers.learning_rate
     config = SACConfig(hidden_sizes=sizes, actor_lr=rate, critic_lr=rate)
-    return _for_short_runs(config) if preset == "cpu" else config
+    return _for_short_runs(config, source) if preset == "cpu" else config
 
 
-def _for_short_runs(config: SACConfig) -> SACConfig:
+def _for_short_runs(config: SACConfig, source: str) -> SACConfig:
     """Return the agent as stable-baselines3 sets it up, which learns sooner than B-Pref's.
 
     On cartpole-swingup with true reward (one seed, one update per step) it came to 577 after 25,000
     steps, B-Pref's to 451; B-Pref's temperature rate of 1e-4 leaves the entropy in charge for most
-    of a run as short as these. Its policies can be taken to stable-baselines3 and back.
+    of a run as short as these. Its policies can be taken to stable-baselines3 and back, but on
+    Meta-World: there it standardises observations. On reach-v3 with true reward (one seed, one
+    update per step) it came to 3,421 after 20,000 steps, on raw observations to 2,659.
     """
     return replace(
         config,
@@ -314,6 +316,7 @@ def _for_short_runs(config: SACConfig) -> SACConfig:
         initialization="torch",
         log_std_mode="clamp",
         log_std_bounds=(-20.0, 2.0),
+        normalize_observations=source == "metaworld",
     )
 
 
