@@ -20,7 +20,6 @@ from pbrl.queries.human.studies import find_study, record_event
 from pbrl.queries.human.web.access import (
     Annotator,
     AnyVisitor,
-    Server,
     check_same_site,
     client_of,
     person_by_token,
@@ -107,7 +106,8 @@ def show_study(request: Request, person: Annotator) -> StudyView:
 @router.post("/next")
 def hand_out_next(request: Request, person: Annotator, body: Next) -> Tasks:
     """Return queries to answer; asking again returns the same ones until they are answered."""
-    return _next(server_of(request), person, body.number)
+    with server_of(request).database.writing() as connection:
+        return _next(connection, person, body.number)
 
 
 @router.post("/answers")
@@ -125,7 +125,7 @@ def answer(request: Request, person: Annotator, body: Answer) -> Answered:
             now=time.time(),
             seconds=body.seconds,
         )
-    tasks = _next(server, person, body.next) if body.next else None
+        tasks = _next(connection, person, body.next) if body.next else None
     return Answered(recorded="new" if recorded.is_new else "before", next=tasks)
 
 
@@ -135,7 +135,7 @@ def undo(request: Request, person: Annotator, body: Undo) -> Undone:
     server = server_of(request)
     with server.database.writing() as connection:
         recorded = undo_answer(connection, person, key=body.key, now=time.time())
-    tasks = _next(server, person, body.next) if body.next else None
+        tasks = _next(connection, person, body.next) if body.next else None
     return Undone(assignment=recorded.assignment_id if recorded else None, next=tasks)
 
 
@@ -158,12 +158,11 @@ def show_segments(
     ]
 
 
-def _next(server: Server, person: Person, number: int) -> Tasks:
-    with server.database.writing() as connection:
-        assignments = hand_out(connection, person, now=time.time(), number=number)
-        progress = _progress(connection, person)
-        state = find_study(connection, person.study_id).state
-        tasks = [_task(connection, assignment) for assignment in assignments]
+def _next(connection: Connection, person: Person, number: int) -> Tasks:
+    assignments = hand_out(connection, person, now=time.time(), number=number)
+    progress = _progress(connection, person)
+    state = find_study(connection, person.study_id).state
+    tasks = [_task(connection, assignment) for assignment in assignments]
     if tasks or state != "open":
         return Tasks(state=state, tasks=tasks, progress=progress)
     return Tasks(state="waiting" if progress.left else "finished", tasks=[], progress=progress)
