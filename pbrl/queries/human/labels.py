@@ -10,12 +10,14 @@ from pbrl.queries.human.aggregation import dawid_skene, majority
 from pbrl.queries.human.answers import GivenAnswer
 from pbrl.queries.human.votes import PAIR_CLASSES, collect_votes
 
+DECIMALS = 3
+
 Aggregate = Literal["each", "reliability", "majority", "dawid-skene"]
 """How answers of several people to one query become labels.
 
 "each" keeps every answer with weight 1, "reliability" every answer with its annotator's reliability
 as weight, "majority" one label per query, and "dawid-skene" one label per query that is the
-expected label under the model's posterior."""
+expected label under the model's posterior, to three decimals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,9 @@ def aggregated_labels(answers: Sequence[GivenAnswer], aggregate: Aggregate) -> l
         reliability = dawid_skene(votes).reliability()
         return _one_by_one(answers, dict(zip(people, reliability.tolist(), strict=True)))
     shares = majority(votes) if aggregate == "majority" else dawid_skene(votes).posterior
-    labels = dict(zip(queries, (shares @ np.array(PAIR_CLASSES)).tolist(), strict=True))
+    # Rounded, so that what the model's smoothing adds to a tie leaves it one.
+    expected = (shares @ np.array(PAIR_CLASSES)).round(DECIMALS)
+    labels = dict(zip(queries, expected.tolist(), strict=True))
     last = {answer.query_id: answer.answered_at for answer in answers}
     return [
         QueryLabel(

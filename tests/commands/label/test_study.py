@@ -8,7 +8,9 @@ import pytest
 from pbrl.commands.label import main
 from pbrl.commands.label.study.opened import opened
 from pbrl.feedback import FeedbackStore
-from pbrl.offline.labels import load_pairs
+from pbrl.graded_file import load_graded
+from pbrl.offline.labels import load_pairs, load_preferences
+from pbrl.offline.load import load_dataset
 from pbrl.queries.human import hand_out, record_answer, tables
 from pbrl.queries.human.people import find_by_token
 from pbrl.queries.human.places import StudyPlace
@@ -40,10 +42,9 @@ def study(tmp_path, pairs, monkeypatch, capsys):
     return run
 
 
-def label(study, name, choose, number=12):
+def label(study, name, choose, number=12, of="hop"):
     """Let somebody answer by `choose(assignment)`, in the order shown."""
-    place = StudyPlace(name="hop")
-    with opened(place, writes=True) as (connection, _):
+    with opened(StudyPlace(name=of), writes=True) as (connection, _):
         person = find_by_token(connection, study.token(name))
         connection.execute(tables.query.update().values(is_ready=True))  # as if all were drawn
         for row in range(number):
@@ -127,6 +128,33 @@ def test_what_people_said_goes_back_into_learning(study, tmp_path):
     assert "15 answers" in study("export", "hop", "answers.csv")
     assert len((tmp_path / "answers.csv").read_text().splitlines()) == 16
     assert "15 answers" in study("export", "hop", "answers.parquet")
+
+
+def test_a_record_goes_with_the_dataset_that_was_drawn_from(study, pairs, tmp_path):
+    study.created = study("create", "drawn", "--dataset", str(pairs), "--invite", "ada",
+                          "--draw.num-queries", "6", "--draw.segment-length", "3")  # fmt: skip
+    label(study, "ada", second, number=6, of="drawn")
+    study("export", "drawn", "record.npz", "--holds", "record")
+    preferences = load_preferences(tmp_path / "record.npz", load_dataset(str(pairs)))
+    assert preferences.labelled.labels.tolist() == [1.0] * 6
+    assert preferences.labelled.index.length.tolist() == [[3, 3]] * 6
+
+
+def test_rankings_are_exported_with_grades_and_as_pairs(study, pairs, tmp_path):
+    study.created = study("create", "rank", "--dataset", str(pairs), "--invite", "ada",
+                          "--study.kind", "ranking", "--study.ranking-size", "3",
+                          "--draw.num-queries", "2", "--draw.segment-length", "3")  # fmt: skip
+    label(
+        study,
+        "ada",
+        lambda task: {"ranking": [task.order.index(place) for place in (1, 0, 2)]},
+        number=2,
+        of="rank",
+    )
+    assert "2 rankings" in study("export", "rank", "graded.npz")
+    assert load_graded(tmp_path / "graded.npz").grades.tolist() == [[1.0, 2.0, 0.0]] * 2
+    assert "6 labelled pairs" in study("export", "rank", "pairs2.npz", "--holds", "pairs")
+    assert load_pairs(tmp_path / "pairs2.npz").preferences.labelled.labels.tolist() == [1, 0, 0] * 2
 
 
 def test_an_export_is_fitted(study, tmp_path, capsys):

@@ -103,7 +103,9 @@ def main(arguments: Sequence[str]) -> None:
     console.print(f"study {options.name}: {number} queries, in {place.folder}", markup=False)
     for name, token in tokens:
         print_link(console, name, options.url, token)
-    console.print(f"serve it: pbrl label serve {options.name}", markup=False)
+    words = "" if options.studies == STUDIES else f" --studies {options.studies}"
+    words += "" if options.database_url is None else " --database-url ..."
+    console.print(f"serve it: pbrl label serve {options.name}{words}", markup=False)
 
 
 def _queries(options: CreateOptions) -> Iterator[NewQuery]:
