@@ -35,6 +35,8 @@ def alignment(rounds: int) -> list[Row]:
         def align(_: int, tasks: list[torch.Tensor] = tasks, anchor: torch.Tensor = anchor) -> None:
             oriented_coupling(*map(normalized_distances, tasks), TransportConfig(), anchor.double())
 
+        if number == min(ALIGNED):
+            align(1)  # imports the solver
         times = timed(align, 1)
         is_judged = number == JUDGED
         rows.append(
