@@ -4,7 +4,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pbrl.agents.policies import evaluating
 from pbrl.agents.sequence_policy import TOKENS_PER_STEP, SequencePolicy
 from pbrl.token_memory import TokenMemory
 
@@ -18,7 +17,7 @@ class ActingHistory:
     from 1 to K occurs, so that neither is strange to the policy.
 
     Args:
-        policy: what acts; always in evaluation mode.
+        policy: what acts; it is put into evaluation mode and stays there until it learns again.
         cached: keep keys and values.
         newest_condition_only: before the newest step, conditions are zero; needs `cached` off. The
             released code of OPPO (Kang et al. 2023) acts so.
@@ -62,8 +61,9 @@ class ActingHistory:
         self._conditions[rows, place] = conditions
         self._observations[rows, place] = observations
         self._timesteps[rows, place] = self._timestep
-        with evaluating(self.policy):
-            actions = self._extend(is_full) if self.cached else self._compute()
+        if self.policy.training:  # changing modes for each step would take longer than some steps
+            self.policy.eval()
+        actions = self._extend(is_full) if self.cached else self._compute()
         self._count = place + 1
         self._timestep = self._timestep + 1
         return actions
