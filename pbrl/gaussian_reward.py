@@ -29,15 +29,19 @@ class GaussianRewardConfig:
         num_samples: of the rewards of each step, per pair and update, at least 1.
         mean_weight: of the loss at the mean rewards beside that of the samples, 0 or above.
         uncertainty_weight: lambda, of the hinge on the entropy, 0 or above. Without it the standard
-            deviation falls to nothing: the loss of samples always gains by less of it.
-        least_entropy: eta, in nats per step; 0 holds the standard deviation at 0.242 or above.
+            deviation falls to nothing: the loss of samples always gains by less of it. On 500
+            labels carried from button-press to door-open, 93 % of them right (one seed), rewards
+            correlated with the true ones by 0.65 at a weight of 0, where the mean deviation ended
+            at 0.02, by 0.71 at 0.1 (0.08), 0.74 at 1 (0.24) and 0.75 at 10 (0.25).
+        least_entropy: eta, in nats per step; at 0 the hinge pulls a standard deviation below 0.242
+            up to it.
         normalize_observations: standardise observations by the moments of the dataset.
     """
 
     hidden_sizes: tuple[int, ...] = (256, 256)
     num_samples: int = 8
     mean_weight: float = 0.0
-    uncertainty_weight: float = 0.1
+    uncertainty_weight: float = 1.0
     least_entropy: float = 0.0
     normalize_observations: bool = True
 
