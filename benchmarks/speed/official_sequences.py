@@ -177,8 +177,8 @@ def dtr_step(checkout: Path, agent: DTR, batch: tuple[Tensor, ...]) -> Any:
     def get_batch(_: int) -> tuple[Tensor, ...]:
         return (
             observations, actions, rewards[..., None].clone(), actions,
-            torch.zeros_like(timesteps)[..., None], torch.cat([to_go, following], 1)[..., None], timesteps,
-            mask.long(),
+            torch.zeros_like(timesteps)[..., None], torch.cat([to_go, following], 1)[..., None],
+            timesteps, mask.long(),
         )  # fmt: skip
 
     trainer = found.trainer(
