@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pbrl.training.plots import method_name, oracle_scores
+from pbrl.training.plots import ORACLES, method_name, oracle_scores
 from pbrl.training.result import RATES, Result
 from pbrl.training.statistics import interquartile_mean, mean, ranking_note, stratified_bootstrap
 
@@ -16,7 +16,8 @@ def suite_table(results: Sequence[Result], rng: np.random.Generator) -> str:
 
     A score is the mean of a run's last evaluations; shown are the mean and the interquartile mean
     over seeds with the bootstrap interval of the latter, and the mean as a share of the way from
-    the random policy to the agent on true reward, where both are known.
+    the random policy to the agent on true reward, where both are known and over the seeds that both
+    have.
 
     Args:
         results: records of runs, of one suite or of several; the task of an offline run is its
@@ -42,7 +43,8 @@ def suite_table(results: Sequence[Result], rng: np.random.Generator) -> str:
     counts = " or ".join(str(count) for count in evaluations)
     note = (
         f"Scores are means of the last {counts} evaluations of a run. `share` is the mean score's "
-        "place between the random policy (0 %) and the agent on true reward (100 %). "
+        "place between the random policy (0 %) and the agent on true reward (100 %), over the "
+        "seeds that both have. "
         f"{ranking_note(_fewest_seeds(results))}"
     )
     return f"{markdown(header, rows)}\n\n{note}\n"
@@ -87,8 +89,8 @@ def _method_row(
     bounds = f" [{low}, {high}]" if len(runs) > 1 else ""
     random_scores = [run.random_score for run in all_runs if run.random_score is not None]
     random = float(np.mean(random_scores)) if random_scores else None
-    oracle = float(np.mean(oracle_scores(all_runs))) if oracle_scores(all_runs) else None
-    average = float(mean(scores))
+    paired, oracle_runs = _of_common_seeds(runs, all_runs)
+    oracle = float(np.mean(oracle_scores(oracle_runs))) if oracle_scores(oracle_runs) else None
     return [
         runs[0].task,
         method_name(runs[0]),
@@ -96,12 +98,29 @@ def _method_row(
         _range([run.steps for run in runs]),
         _range([run.labels_asked for run in runs]),
         runs[0].score_name,
-        _score(average, rate),
+        _score(float(mean(scores)), rate),
         f"{_score(float(interval.estimate), rate)}{bounds}",
         _score(random, rate),
         _score(oracle, rate),
-        _share(average, random, oracle),
+        _share(float(np.mean([run.score for run in paired])), random, oracle),
     ]
+
+
+def _of_common_seeds(
+    runs: Sequence[Result], all_runs: Sequence[Result]
+) -> tuple[Sequence[Result], Sequence[Result]]:
+    """Return the runs whose seed the agent on true reward has too, and its runs of those seeds.
+
+    Where no seed is common, all of them: a half-finished suite compares what it can.
+    """
+    own = {run.seed for run in runs}
+    common = {run.seed for run in all_runs if method_name(run) in ORACLES} & own
+    if not common:
+        return runs, all_runs
+    return (
+        [run for run in runs if run.seed in common],
+        [run for run in all_runs if run.seed in common],
+    )
 
 
 def _share(score: float, random: float | None, oracle: float | None) -> str:

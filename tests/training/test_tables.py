@@ -27,11 +27,18 @@ def test_a_suite_by_hand():
     qpa, oracle = rows
     assert (qpa["seeds"], qpa["steps"], qpa["labels"], qpa["mean"]) == ("2", "300", "20", "30.0")
     assert qpa["interquartile mean [95 %]"] == "30.0 [25.0, 35.0]"
-    assert (qpa["random"], qpa["true reward"], qpa["share"]) == ("5.0", "105.0", "25%")
+    assert (qpa["random"], qpa["true reward"], qpa["share"]) == ("5.0", "105.0", "20%")  # of seed 0
     assert (oracle["method"], oracle["score"], oracle["mean"]) == ("sac", "return", "105.0")
     assert oracle["interquartile mean [95 %]"] == "105.0"
     assert "last 2 evaluations" in note
     assert "no method is ranked" in note
+
+
+def test_shares_are_of_the_seeds_that_both_have_or_of_what_there_is():
+    runs = [make_result(seed=1, scores=(0, 30, 40)), make_result(agent="sac", scores=(0, 100, 110))]
+    assert table(runs)[0][0]["share"] == "30%"
+    other = make_result(agent="sac", seed=1, scores=(0, 60, 70))
+    assert [row["share"] for row in table([*runs, other])[0]] == ["50%", "100%"]
 
 
 def test_controls_are_methods_of_their_own_and_unknown_scores_a_dash():
