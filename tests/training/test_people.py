@@ -123,7 +123,7 @@ def test_a_run_learns_from_answers_that_come_late_and_out_of_order(study, people
     with Person(database, made) as ada:
         result = train(people_config, tmp_path / "run", teacher=new_teacher(database))
     assert result.labels_asked == 30
-    assert result.labels_given >= 20
+    assert result.labels_given >= 10  # a session's worth; how many more depends on the clock
     assert ada.answered != sorted(ada.answered)
     with database.reading() as connection:
         (run,) = list_runs(connection, made.id)

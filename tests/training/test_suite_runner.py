@@ -95,7 +95,16 @@ def test_time_runs_out_with_checkpoints_and_the_next_call_goes_on(runner):
     assert "resumed" in output(runner, run)
 
 
+@pytest.fixture
+def ctrl_c_counts():
+    """Shells let programs in the background ignore Ctrl-C, and their children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("ctrl_c_counts")
 def test_an_interruption_stops_the_runs(runner, number):
     timer = threading.Timer(1.0, os.kill, (os.getpid(), number))
     timer.start()
