@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import torch
 
 SMALL = 1
-"""Threads for networks of 2 x 256. Where anything else wants a core, more of them wait for one
-another: on two busy cores two threads made a third of the updates per second of one."""
+"""Threads for networks of 2 x 256 and batches of 256. On two idle cores a second thread made 0.96
+times the updates per second of one (2 x 1024, batch 256: 1.5 times); on two busy ones a third of them."""
 
 
 def check_threads(number: int | None) -> None:
