@@ -7,7 +7,8 @@ import torch
 
 SMALL = 1
 """Threads for networks of 2 x 256 and batches of 256. On two idle cores a second thread made 0.96
-times the updates per second of one (2 x 1024, batch 256: 1.5 times); on two busy ones a third of them."""
+times the updates per second of one (2 x 1024, batch 256: 1.5 times); on two busy ones a third of
+them."""
 
 
 def check_threads(number: int | None) -> None:
