@@ -268,7 +268,7 @@ def test_the_policy_moves_to_what_is_preferred():
     generator = torch.Generator().manual_seed(0)
     agent = make_agent(num_transitions=0, learning_rate=0.02)
     mask = torch.ones(32, 2, TIME, dtype=torch.bool)
-    for _ in range(100):
+    for _ in range(200):
         labels = torch.randint(2, (32,), generator=generator).float()
         sign = torch.stack([1 - 2 * labels, 2 * labels - 1], 1)[..., None, None]
         noise = 0.1 * torch.randn(32, 2, TIME, ACT, generator=generator)
@@ -277,7 +277,9 @@ def test_the_policy_moves_to_what_is_preferred():
         pairs = PairBatch(segments, labels, torch.ones(32))
         metrics = agent.update(OfflineBatch(pairs=pairs))
     assert float(metrics["accuracy"]) > 0.9
-    assert float(agent.act(torch.randn(50, OBS), deterministic=True).mean()) > 0.25
+    # Over five seeds the least mean was 0.33.
+    seen = torch.randn(50, OBS, generator=generator)
+    assert float(agent.act(seen, deterministic=True).mean()) > 0.25
 
 
 @pytest.mark.parametrize("backbone", ["iql", "awac"])
