@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int, Real
 from torch import Tensor, nn
 
+from pbrl.checks import check_fields
 from pbrl.networks import EnsembleMLP, Linear, device_of, initialize
 from pbrl.replay import Batch
 from pbrl.segments import Segments
@@ -38,14 +39,13 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         smallest = min(self.feature_map)
-        for name, legal, holds in (
+        check_fields(
+            self,
             ("image_shape", "large enough for four convolutions", smallest >= 1),
             ("num_filters", "at least 1", self.num_filters >= 1),
             ("num_features", "at least 1", self.num_features >= 1),
             ("shift", "0 or above", self.shift >= 0),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+        )
 
     @property
     def feature_map(self) -> tuple[int, int]:

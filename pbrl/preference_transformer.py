@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from pbrl.checks import check_fields
 from pbrl.preference import mean_score, sum_score
 from pbrl.running_moments import RunningMoments
 from pbrl.segments import Segments
@@ -44,15 +45,14 @@ class PreferenceTransformerConfig:
     lowest_share: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, legal, holds in (
+        check_fields(
+            self,
             ("transformer", "causal", self.transformer.kind == "causal"),
             ("num_timesteps", "at least 1", self.num_timesteps >= 1),
             ("weight_decay", "0 or above", self.weight_decay >= 0),
             ("warmup_share", "in [0, 1)", 0 <= self.warmup_share < 1),
             ("lowest_share", "in [0, 1]", 0 <= self.lowest_share <= 1),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+        )
 
 
 def preference_weights(

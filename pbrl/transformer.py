@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from pbrl.attention import attention, attention_bias, attention_weights
+from pbrl.checks import check_fields
 from pbrl.dropout import keep_mask
 from pbrl.networks import Linear
 from pbrl.token_memory import TokenMemory
@@ -41,7 +42,8 @@ class TransformerConfig:
     kind: Literal["causal", "bidirectional"] = "causal"
 
     def __post_init__(self) -> None:
-        for name, legal, holds in (
+        check_fields(
+            self,
             ("width", "at least 1", self.width >= 1),
             ("num_layers", "at least 1", self.num_layers >= 1),
             (
@@ -52,9 +54,7 @@ class TransformerConfig:
             ("dropout", "in [0, 1)", 0 <= self.dropout < 1),
             ("attention_dropout", "in [0, 1)", 0 <= self.attention_dropout < 1),
             ("kind", "causal or bidirectional", self.kind in ("causal", "bidirectional")),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+        )
 
 
 class Transformer(nn.Module):

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pbrl.checks import check_fields
 from pbrl.agents.dt import DecisionTransformer, DTConfig
 from pbrl.agents.dtr_losses import (
     coefficient,
@@ -80,7 +81,8 @@ class DTRConfig:
 
     def __post_init__(self) -> None:
         over = self.coefficient_updates
-        for name, legal, holds in (
+        check_fields(
+            self,
             (
                 "critic_hidden_sizes",
                 "positive widths",
@@ -95,9 +97,7 @@ class DTRConfig:
             ("coefficient_updates", "None or at least 1", over is None or over >= 1),
             ("imitation_weight", "0 or above", self.imitation_weight >= 0),
             ("target_factors", "at least one", len(self.target_factors) > 0),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+        )
 
 
 class DTR:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pbrl.checks import check_fields
 from pbrl.agents.learning_rates import RateSchedule
 from pbrl.agents.oppo_encoder import Pooling
 from pbrl.agents.oppo_losses import NormTerm
@@ -98,7 +99,8 @@ class OPPOConfig:
 
     def __post_init__(self) -> None:
         learns_actions = self.windows > 0 or (self.reconstruct_pairs and self.schedule == "joint")
-        for name, legal, holds in (
+        check_fields(
+            self,
             ("encoder", "bidirectional", self.encoder.kind == "bidirectional"),
             ("context_dim", "at least 1", self.context_dim >= 1),
             ("num_pairs", "at least 1", self.num_pairs >= 1),
@@ -122,9 +124,7 @@ class OPPOConfig:
             ("gradient_clip", "above 0", self.gradient_clip > 0),
             ("num_nearest", "at least 1", self.num_nearest >= 1),
             ("num_recent", "at least num_nearest", self.num_recent >= self.num_nearest),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+        )
         self.batch_sizes(0)
 
     def batch_sizes(self, num_updates: int) -> OfflineBatchSizes:

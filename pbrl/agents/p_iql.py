@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Real
 from torch import Tensor
 
+from pbrl.checks import check_fields
 from pbrl.agents.iql import IQL, IQLConfig
 from pbrl.agents.policies import Policy
 from pbrl.encoders import shift_batch, shift_segments
@@ -53,15 +54,14 @@ class JointPIQLConfig:
     dataset_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, legal, holds in (
+        check_fields(
+            self,
             ("reward_updates", "0 or above", self.reward_updates >= 0),
             ("reward_learning_rate", "above 0", self.reward_learning_rate > 0),
             ("num_pairs", "at least 1", self.num_pairs >= 1),
             ("segment_steps", "at least 2 or None", self.segment_steps not in (0, 1)),
             ("dataset_weight", "in [0, 1)", 0 <= self.dataset_weight < 1),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+        )
         self.batch_sizes()
 
     def batch_sizes(self) -> OfflineBatchSizes:

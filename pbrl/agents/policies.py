@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Real
 from torch import Tensor, nn
 
+from pbrl.checks import check_fields
 from pbrl.encoders import Encoder, EncoderConfig, make_trunk
 from pbrl.networks import mlp
 
@@ -41,7 +42,8 @@ class PolicyConfig:
     encoder: EncoderConfig | None = None
 
     def __post_init__(self) -> None:
-        for name, legal, holds in (
+        check_fields(
+            self,
             ("kind", " or ".join(get_args(PolicyKind)), self.kind in get_args(PolicyKind)),
             ("hidden_sizes", "positive widths", all(size >= 1 for size in self.hidden_sizes)),
             ("dropout", "in [0, 1)", 0 <= self.dropout < 1),
@@ -51,9 +53,7 @@ class PolicyConfig:
                 "orthogonal or torch",
                 self.initialization in ("orthogonal", "torch"),
             ),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+        )
 
 
 class Policy(nn.Module):

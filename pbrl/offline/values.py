@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from pbrl.agents.sac import SAC
 from pbrl.agents.tanh_gaussian import squash
+from pbrl.checks import check_fields
 from pbrl.networks import mlp
 from pbrl.offline.steps import DatasetSteps, discounted_to_go
 
@@ -77,16 +78,15 @@ class ValueConfig:
     held_out: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, legal, holds in (
+        check_fields(
+            self,
             ("discount", "in [0, 1)", 0 <= self.discount < 1),
             ("hidden_sizes", "positive widths", min(self.hidden_sizes, default=0) >= 1),
             ("learning_rate", "above 0", self.learning_rate > 0),
             ("batch_size", "at least 1", self.batch_size >= 1),
             ("rounds", "between 1 and updates", 1 <= self.rounds <= self.updates),
             ("held_out", "in [0, 1)", 0 <= self.held_out < 1),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+        )
 
 
 class FittedValue(nn.Module):

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_type_hints
 
+from pbrl.checks import check_fields
+
 RANDOM, SCRIPTED, REPLAY_PREFIX = "random", "scripted", "replay="
 
 
@@ -35,16 +37,15 @@ class Source:
     stochastic: bool = False
 
     def __post_init__(self) -> None:
-        for name, legal, holds in (
+        check_fields(
+            self,
             ("policy", "a name or a path", self.policy != ""),
             ("share", "above 0", 0 < self.share < float("inf")),
             ("noise", "0 or above", 0 <= self.noise < float("inf")),
             ("scale", "in [0, 1]", 0 <= self.scale <= 1),
             ("random", "in [0, 1]", 0 <= self.random <= 1),
             ("offset", "finite", abs(self.offset) < float("inf")),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+        )
         if self.offset and self.policy != SCRIPTED:
             raise ValueError(f"only the scripted expert has an offset, got {self.policy!r}")
         changes = (self.noise, self.scale, self.random, self.stochastic)

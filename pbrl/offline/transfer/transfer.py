@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pbrl.checks import check_fields
 from pbrl.feedback import TIE, LabelledQueries
 from pbrl.offline.transfer.features import (
     Anchor,
@@ -77,16 +78,15 @@ class TransferConfig:
     transport: TransportConfig = field(default_factory=TransportConfig)
 
     def __post_init__(self) -> None:
-        for name, legal, holds in (
+        check_fields(
+            self,
             ("segments", "at least 2", self.segments >= 2),  # noqa: PLR2004
             ("rounds", "at least 1", self.rounds >= 1),
             ("pairs", "at least 1", self.pairs >= 1),
             ("length", "at least 1 or None", self.length is None or self.length >= 1),
             ("min_confidence", "in [0, 0.5)", 0 <= self.min_confidence < TIE),
             ("max_rivalry", "in [0, 1]", 0 <= self.max_rivalry <= 1),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)}")
+        )
 
 
 class Round(NamedTuple):

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pbrl.checks import check_fields
+
 MASS_TOLERANCE = 1e-3  # of a segment's mass, relative
 SMALLEST_SPREAD = 1e-9  # of distances, relative to the numbers they are distances of
 
@@ -43,14 +45,13 @@ class TransportConfig:
     anchor_weight: float = 0.5
 
     def __post_init__(self) -> None:
-        for name, legal, holds in (
+        check_fields(
+            self,
             ("epsilon", "above 0", self.epsilon > 0),
             ("max_iterations", "at least 1", self.max_iterations >= 1),
             ("tolerance", "above 0", self.tolerance > 0),
             ("anchor_weight", "in [0, 1)", 0 <= self.anchor_weight < 1),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)}")
+        )
 
 
 @dataclass(frozen=True)
