@@ -1,14 +1,15 @@
 """Behaviour cloning: of a dataset, of labelled segments, or of the preferred ones (SFT)."""
 
-import copy
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Real
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from pbrl.checks import check_fields
 from pbrl.agents.policies import PolicyConfig, make_policy
+from pbrl.agents.state import Parts, PolicyAgent
 from pbrl.encoders import shift_batch, shift_segments
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes, PairBatch
 
@@ -41,7 +42,8 @@ class BCConfig:
 
     def __post_init__(self) -> None:
         after = self.preferred_after
-        for name, legal, holds in (
+        check_fields(
+            self,
             ("data", "transitions or segments", self.data in ("transitions", "segments")),
             (
                 "preferred_after",
@@ -50,9 +52,7 @@ class BCConfig:
             ),
             ("learning_rate", "above 0", self.learning_rate > 0),
             ("batch_size", "at least 1", self.batch_size >= 1),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+        )
         self.batch_sizes()
 
     def batch_sizes(self) -> OfflineBatchSizes:
@@ -62,7 +62,7 @@ class BCConfig:
         return OfflineBatchSizes(pairs=self.batch_size, segment_steps=self.segment_steps)
 
 
-class BC:
+class BC(PolicyAgent[BCConfig]):
     """A policy that imitates.
 
     Args:
@@ -86,12 +86,7 @@ class BC:
         device: torch.device | str = "cpu",
         generator: torch.Generator,
     ) -> None:
-        self.config = config
-        self.device = torch.device(device)
-        self.generator = generator
-        if generator.device.type != self.device.type:
-            raise ValueError(f"generator must be on {self.device}, got one on {generator.device}")
-        self.num_updates = 0
+        super().__init__(config, device=device, generator=generator)
         self.policy = make_policy(config.policy, observation_dim, action_dim, generator)
         self.optimizer = torch.optim.Adam(
             self.policy.parameters(), lr=config.learning_rate, fused=True
@@ -101,12 +96,6 @@ class BC:
     def batch_sizes(self) -> OfflineBatchSizes:
         """What the next update draws."""
         return self.config.batch_sizes()
-
-    def act(
-        self, observations: Real[Tensor, "batch obs"], deterministic: bool
-    ) -> Float[Tensor, "batch act"]:
-        """Return actions in [-1, 1]: the mean, or a sample where the policy has a deviation."""
-        return self.policy.act(observations, deterministic, self.generator)
 
     def update(self, batch: OfflineBatch) -> dict[str, Tensor]:
         """Take one step of Adam on minus the mean log density; return metrics.
@@ -138,20 +127,8 @@ class BC:
             return pairs.segments.mask
         return pairs.segments.mask & pairs.is_preferred()[..., None]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return parameters, optimiser state and the number of updates."""
-        return {
-            "policy": self.policy.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "num_updates": self.num_updates,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self.policy.load_state_dict(state["policy"])
-        # torch keeps the tensors of a loaded optimiser and would write into the giver's.
-        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
-        self.num_updates = int(state["num_updates"])
+    def _parts(self) -> Parts:
+        return {"policy": self.policy, "optimizer": self.optimizer}
 
 
 def cloning_loss(

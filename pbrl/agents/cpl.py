@@ -6,16 +6,17 @@ losses on segments, and DPPO are settings of the same agent.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Real
 from torch import Tensor
 
+from pbrl.checks import check_fields
 from pbrl.agents.bc import cloning_loss
 from pbrl.agents.policies import Policy, PolicyConfig, make_policy
 from pbrl.agents.policy_scores import PolicyScoreConfig, segment_score, step_values
-from pbrl.agents.state import Parts, load_parts, state_of_parts
+from pbrl.agents.state import Parts, PolicyAgent
 from pbrl.encoders import shift_segments
 from pbrl.label_noise import LabelNoise, LabelNoiseConfig
 from pbrl.pairs import ListBatch, OfflineBatch, OfflineBatchSizes, PairBatch
@@ -70,7 +71,8 @@ class CPLConfig:
     segment_steps: int | None = None
 
     def __post_init__(self) -> None:
-        for name, legal, holds in (
+        check_fields(
+            self,
             ("cloning_weight", "0 or above", self.cloning_weight >= 0),
             ("cloning_data", "all or preferred", self.cloning_data in ("all", "preferred")),
             ("learning_rate", "above 0", self.learning_rate > 0),
@@ -91,9 +93,7 @@ class CPLConfig:
                 "None unless lists is all-pairs",
                 self.compat is None or self.lists == "all-pairs",
             ),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+        )
         self.batch_sizes()
 
     def batch_sizes(self) -> OfflineBatchSizes:
@@ -105,7 +105,7 @@ class CPLConfig:
         )
 
 
-class CPL:
+class CPL(PolicyAgent[CPLConfig]):
     """A policy learned from preferences between segments, without a reward or a value.
 
     Args:
@@ -129,12 +129,7 @@ class CPL:
         device: torch.device | str = "cpu",
         generator: torch.Generator,
     ) -> None:
-        self.config = config
-        self.device = torch.device(device)
-        self.generator = generator
-        if generator.device.type != self.device.type:
-            raise ValueError(f"generator must be on {self.device}, got one on {generator.device}")
-        self.num_updates = 0
+        super().__init__(config, device=device, generator=generator)
         self.policy = make_policy(config.policy, observation_dim, action_dim, generator)
         self.reference: Policy | None = None
         if config.score.name == "log-ratio":
@@ -157,12 +152,6 @@ class CPL:
     def is_pretraining(self) -> bool:
         """Whether the next update only clones."""
         return self.num_updates < self.config.pretraining_updates
-
-    def act(
-        self, observations: Real[Tensor, "batch obs"], deterministic: bool
-    ) -> Float[Tensor, "batch act"]:
-        """Return actions in [-1, 1]: the mean, or a sample where the policy has a deviation."""
-        return self.policy.act(observations, deterministic, self.generator)
 
     def log_prob(
         self, observations: Real[Tensor, "*batch obs"], actions: Float[Tensor, "*batch act"]
@@ -259,14 +248,6 @@ class CPL:
         if isinstance(given, PairBatch) and self.config.cloning_data == "preferred":
             return given.segments.mask & given.is_preferred()[..., None]
         return given.segments.mask
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return parameters, optimiser, the estimate of label noise and the number of updates."""
-        return state_of_parts(self._parts(), self.num_updates)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self.num_updates = load_parts(self._parts(), state)
 
     def _parts(self) -> Parts:
         return {

@@ -6,16 +6,16 @@ dataset, in the order in which the predictor puts them, to be nearer to the bett
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import torch
-from jaxtyping import Float, Real
+from jaxtyping import Float
 from torch import Tensor
 
+from pbrl.checks import check_fields
 from pbrl.agents.learning_rates import RateSchedule
 from pbrl.agents.policies import PolicyConfig, evaluating, make_policy
 from pbrl.agents.policy_scores import half_distance
-from pbrl.agents.state import Parts, load_parts, state_of_parts
+from pbrl.agents.state import Parts, PolicyAgent
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes, PairBatch
 from pbrl.preference import biased_loss, logistic_loss, mean_score, preference_metrics
 from pbrl.preference_transformer import PreferenceTransformer, PreferenceTransformerConfig
@@ -74,7 +74,8 @@ class DPPOConfig:
 
     def __post_init__(self) -> None:
         places = self.predictor.num_timesteps
-        for name, legal, holds in (
+        check_fields(
+            self,
             ("predictor_updates", "at least 1", self.predictor_updates >= 1),
             ("num_pairs", "at least 1", self.num_pairs >= 1),
             ("smoothness", "0 or above", self.smoothness >= 0),
@@ -92,9 +93,7 @@ class DPPOConfig:
             ),
             ("temperature", "above 0", self.temperature > 0),
             ("bias", "in [0, 1]", 0 <= self.bias <= 1),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+        )
 
     @property
     def most_shift(self) -> int:
@@ -135,7 +134,7 @@ def contrastive_loss(
     return all_pairs_loss(-distance / temperature, predicted, partial(biased_loss, bias=bias))
 
 
-class DPPO:
+class DPPO(PolicyAgent[DPPOConfig]):
     """A policy that is near to what a predictor of preferences puts first.
 
     Args:
@@ -159,12 +158,7 @@ class DPPO:
         device: torch.device | str = "cpu",
         generator: torch.Generator,
     ) -> None:
-        self.config = config
-        self.device = torch.device(device)
-        self.generator = generator
-        if generator.device.type != self.device.type:
-            raise ValueError(f"generator must be on {self.device}, got one on {generator.device}")
-        self.num_updates = 0
+        super().__init__(config, device=device, generator=generator)
         dims = (observation_dim, action_dim)
         self.predictor = PreferenceTransformer(config.predictor, *dims, generator=generator)
         self.policy = make_policy(config.policy, *dims, generator)
@@ -182,12 +176,6 @@ class DPPO:
     def batch_sizes(self) -> OfflineBatchSizes:
         """What the next update draws."""
         return self.config.batch_sizes(self.num_updates)
-
-    def act(
-        self, observations: Real[Tensor, "batch obs"], deterministic: bool
-    ) -> Float[Tensor, "batch act"]:
-        """Return actions in [-1, 1]."""
-        return self.policy.act(observations, deterministic, self.generator)
 
     @torch.no_grad()
     def segment_scores(self, segments: Segments) -> Float[Tensor, "*shape"]:
@@ -268,14 +256,6 @@ class DPPO:
         loss.backward()
         self.optimizer.step()
         return {"contrastive_loss": loss.detach(), "distance": distance.detach().mean()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return parameters, optimisers and the number of updates."""
-        return state_of_parts(self._parts(), self.num_updates)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self.num_updates = load_parts(self._parts(), state)
 
     def _parts(self) -> Parts:
         return {

@@ -11,11 +11,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from pbrl.checks import check_fields
 from pbrl.agents.dtr_losses import masked_error, return_targets
 from pbrl.agents.learning_rates import RateSchedule
 from pbrl.agents.return_actor import Choice, ReturnActor
 from pbrl.agents.sequence_policy import SequencePolicy, SequencePolicyConfig
-from pbrl.agents.state import Parts, load_parts, state_of_parts
+from pbrl.agents.state import AgentOfParts, Parts
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes
 from pbrl.replay import ReplayBuffer
 from pbrl.transformer import TransformerConfig
@@ -67,7 +68,8 @@ class DTConfig:
     episode_steps: int | None = None
 
     def __post_init__(self) -> None:
-        for name, legal, holds in (
+        check_fields(
+            self,
             ("weight_decay", "0 or above", self.weight_decay >= 0),
             ("gradient_clip", "above 0", self.gradient_clip > 0),
             ("return_scale", "above 0", self.return_scale is None or self.return_scale > 0),
@@ -77,9 +79,7 @@ class DTConfig:
                 (self.observation_weight > 0) == self.policy.predict_observations
                 and self.observation_weight >= 0,
             ),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+        )
         self.batch_sizes()
 
     def batch_sizes(self) -> OfflineBatchSizes:
@@ -93,7 +93,7 @@ class DTConfig:
         return OfflineBatchSizes(windows=windows)
 
 
-class DecisionTransformer:
+class DecisionTransformer(AgentOfParts[DTConfig]):
     """A policy that imitates what led to a given return, and then asks for a high one.
 
     Args:
@@ -124,12 +124,7 @@ class DecisionTransformer:
         device: torch.device | str = "cpu",
         generator: torch.Generator,
     ) -> None:
-        self.config = config
-        self.device = torch.device(device)
-        self.generator = generator
-        if generator.device.type != self.device.type:
-            raise ValueError(f"generator must be on {self.device}, got one on {generator.device}")
-        self.num_updates = 0
+        super().__init__(config, device=device, generator=generator)
         self.max_return, self.episode_length = float("nan"), 0
         self.return_scale = config.return_scale or float("nan")
         dims = (1, observation_dim, action_dim)
@@ -251,11 +246,11 @@ class DecisionTransformer:
             "return_scale": self.return_scale,
             "episode_length": self.episode_length,
         }
-        return state_of_parts(self._parts(), self.num_updates) | found
+        return super().state_dict() | found
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self.num_updates = load_parts(self._parts(), state)
+        super().load_state_dict(state)
         self.max_return = float(state["max_return"])
         self.return_scale = float(state["return_scale"])
         self.episode_length = int(state["episode_length"])

@@ -5,18 +5,19 @@ on the reward that Q implies and no reward is learned.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pbrl.checks import check_fields
 from pbrl.agents.ipl_losses import gumbel_loss, implied_reward, value_bound
 from pbrl.agents.ipl_steps import Steps, join_steps
 from pbrl.agents.iql_losses import advantage_weights, expectile_loss, policy_loss
 from pbrl.agents.iql_networks import evaluate_critics
 from pbrl.agents.policies import PolicyConfig, make_policy
-from pbrl.agents.state import Parts, load_parts, state_of_parts
+from pbrl.agents.state import Parts, PolicyAgent
 from pbrl.networks import EnsembleMLP, mlp, move_towards
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes, PairBatch
 from pbrl.preference import LossConfig, make_loss, preference_metrics, sum_score
@@ -81,7 +82,8 @@ class IPLConfig:
 
     def __post_init__(self) -> None:
         steps = self.segment_steps
-        for name, legal, holds in (
+        check_fields(
+            self,
             ("backbone", " or ".join(get_args(Backbone)), self.backbone in get_args(Backbone)),
             ("hidden_sizes", "positive widths", all(size >= 1 for size in self.hidden_sizes)),
             ("regularizer", "above 0", self.regularizer > 0),
@@ -103,9 +105,7 @@ class IPLConfig:
             ("dataset_weight", "in [0, 1]", 0 <= self.dataset_weight <= 1),
             ("segment_steps", "None or at least 2", steps is None or steps > 1),
             ("policy", "without an encoder: this IPL sees no images", self.policy.encoder is None),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+        )
         self.batch_sizes()
 
     def batch_sizes(self) -> OfflineBatchSizes:
@@ -117,7 +117,7 @@ class IPLConfig:
         )
 
 
-class IPL:
+class IPL(PolicyAgent[IPLConfig]):
     """A policy learned from preferences through the reward that its Q-function implies.
 
     Args:
@@ -141,12 +141,7 @@ class IPL:
         device: torch.device | str = "cpu",
         generator: torch.Generator,
     ) -> None:
-        self.config = config
-        self.device = torch.device(device)
-        self.generator = generator
-        if generator.device.type != self.device.type:
-            raise ValueError(f"generator must be on {self.device}, got one on {generator.device}")
-        self.num_updates = 0
+        super().__init__(config, device=device, generator=generator)
         self._loss = make_loss(config.loss)
         hidden, initialization = config.hidden_sizes, config.initialization
         self.policy = make_policy(config.policy, observation_dim, action_dim, generator)
@@ -178,12 +173,6 @@ class IPL:
     def batch_sizes(self) -> OfflineBatchSizes:
         """What the next update draws."""
         return self.config.batch_sizes()
-
-    def act(
-        self, observations: Float[Tensor, "batch obs"], deterministic: bool
-    ) -> Float[Tensor, "batch act"]:
-        """Return actions in [-1, 1]: the mean, or a sample where the policy has a deviation."""
-        return self.policy.act(observations, deterministic, self.generator)
 
     def update(self, batch: OfflineBatch) -> dict[str, Tensor]:
         """Update value, critics, policy and targets, in the order of IPL's code; return metrics.
@@ -285,14 +274,6 @@ class IPL:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return parameters, optimiser states and the number of updates."""
-        return state_of_parts(self._parts(), self.num_updates)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self.num_updates = load_parts(self._parts(), state)
 
     def _parts(self) -> Parts:
         return {

@@ -1,14 +1,14 @@
 """Implicit Q-Learning (Kostrikov et al. 2022, arXiv 2110.06169)."""
 
-import copy
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from jaxtyping import Float, Real
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
+from pbrl.checks import check_fields
 from pbrl.agents.iql_losses import (
     advantage_weights,
     bellman_target,
@@ -18,6 +18,7 @@ from pbrl.agents.iql_losses import (
 )
 from pbrl.agents.iql_networks import NetworkPlan, evaluate_critics
 from pbrl.agents.policies import PolicyConfig, make_policy
+from pbrl.agents.state import Parts, PolicyAgent
 from pbrl.encoders import shift_batch
 from pbrl.networks import move_towards
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes
@@ -59,7 +60,8 @@ class IQLConfig:
 
     def __post_init__(self) -> None:
         decay = self.policy_decay_updates
-        for name, legal, holds in (
+        check_fields(
+            self,
             ("hidden_sizes", "positive widths", all(size >= 1 for size in self.hidden_sizes)),
             ("learning_rate", "above 0", self.learning_rate > 0),
             ("policy_decay_updates", "at least 1 or None", decay is None or decay >= 1),
@@ -75,12 +77,10 @@ class IQLConfig:
                 "orthogonal or torch",
                 self.initialization in ("orthogonal", "torch"),
             ),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+        )
 
 
-class IQL:
+class IQL(PolicyAgent[IQLConfig]):
     """A policy regressed on the better actions of a dataset, by the rewards of its transitions.
 
     Args:
@@ -106,12 +106,7 @@ class IQL:
         device: torch.device | str = "cpu",
         generator: torch.Generator,
     ) -> None:
-        self.config = config
-        self.device = torch.device(device)
-        self.generator = generator
-        if generator.device.type != self.device.type:
-            raise ValueError(f"generator must be on {self.device}, got one on {generator.device}")
-        self.num_updates = 0
+        super().__init__(config, device=device, generator=generator)
         self.policy = make_policy(config.policy, observation_dim, action_dim, generator)
         plan = NetworkPlan(
             num_features=self.policy.num_features,
@@ -135,12 +130,6 @@ class IQL:
     def batch_sizes(self) -> OfflineBatchSizes:
         """What the next update draws."""
         return OfflineBatchSizes(transitions=self.config.batch_size)
-
-    def act(
-        self, observations: Real[Tensor, "batch obs"], deterministic: bool
-    ) -> Float[Tensor, "batch act"]:
-        """Return actions in [-1, 1]: the mean, or a sample where the policy has a deviation."""
-        return self.policy.act(observations, deterministic, self.generator)
 
     def update(self, batch: OfflineBatch) -> dict[str, Tensor]:
         """Update value, policy, critics and targets from transitions; return metrics.
@@ -227,19 +216,7 @@ class IQL:
         loss.backward()
         optimizer.step()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return parameters, optimiser states and the number of updates."""
-        parts = {name: part.state_dict() for name, part in self._parts().items()}
-        return parts | {"num_updates": self.num_updates}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        for name, part in self._parts().items():
-            # torch keeps the tensors of a loaded optimiser and would write into the giver's.
-            part.load_state_dict(copy.deepcopy(state[name]))
-        self.num_updates = int(state["num_updates"])
-
-    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+    def _parts(self) -> Parts:
         return {
             "policy": self.policy,
             "critic": self.critic,

@@ -27,14 +27,14 @@ from pbrl.agents.oppo_losses import (
 from pbrl.agents.oppo_steps import Steps, steps_of_pairs, steps_of_segments, steps_of_windows
 from pbrl.agents.policies import evaluating
 from pbrl.agents.sequence_policy import SequencePolicy
-from pbrl.agents.state import Parts, load_parts, state_of_parts
+from pbrl.agents.state import AgentOfParts, Parts
 from pbrl.feedback import TIE
 from pbrl.networks import frozen
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes, PairBatch
 from pbrl.segments import Segments
 
 
-class OPPO:
+class OPPO(AgentOfParts[OPPOConfig]):
     """A policy that acts by a code of behaviour, and the code that people prefer.
 
     Args:
@@ -61,12 +61,7 @@ class OPPO:
         device: torch.device | str = "cpu",
         generator: torch.Generator,
     ) -> None:
-        self.config = config
-        self.device = torch.device(device)
-        self.generator = generator
-        if generator.device.type != self.device.type:
-            raise ValueError(f"generator must be on {self.device}, got one on {generator.device}")
-        self.num_updates = 0
+        super().__init__(config, device=device, generator=generator)
         dims = (observation_dim, action_dim)
         self.policy = SequencePolicy(config.policy, config.context_dim, *dims, generator=generator)
         self.encoder = HindsightEncoder(
@@ -278,12 +273,11 @@ class OPPO:
 
     def state_dict(self) -> dict[str, Any]:
         """Return parameters, optimisers, recent windows and the number of updates."""
-        state = state_of_parts(self._parts(), self.num_updates)
-        return state | {"context": self.context.detach()}
+        return super().state_dict() | {"context": self.context.detach()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self.num_updates = load_parts(self._parts(), state)
+        super().load_state_dict(state)
         self.context.data.copy_(state["context"])
 
     def _parts(self) -> Parts:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pbrl.checks import check_fields
 from pbrl.agents.sac_losses import (
     actor_loss,
     critic_loss,
@@ -15,6 +16,7 @@ from pbrl.agents.sac_losses import (
     soft_value,
     temperature_loss,
 )
+from pbrl.agents.state import AgentOfParts, Parts
 from pbrl.agents.tanh_gaussian import LogStdMode, TanhGaussian, log_density, squash
 from pbrl.networks import EnsembleMLP, frozen, move_towards
 from pbrl.replay import Batch
@@ -71,7 +73,8 @@ class SACConfig:
 
     def __post_init__(self) -> None:
         smallest_width = min(self.hidden_sizes, default=0)
-        for name, legal, holds in (
+        check_fields(
+            self,
             ("hidden_sizes", "one or more positive widths", smallest_width >= 1),
             ("actor_lr", "above 0", self.actor_lr > 0),
             ("critic_lr", "above 0", self.critic_lr > 0),
@@ -89,12 +92,10 @@ class SACConfig:
                 "orthogonal or torch",
                 self.initialization in ("orthogonal", "torch"),
             ),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {legal}, got {getattr(self, name)!r}")
+        )
 
 
-class SAC:
+class SAC(AgentOfParts[SACConfig]):
     """A tanh-Gaussian actor, two critics in one batched network, and a learned temperature.
 
     Args:
@@ -117,16 +118,11 @@ class SAC:
         device: torch.device | str = "cpu",
         generator: torch.Generator,
     ) -> None:
-        self.config = config
+        super().__init__(config, device=device, generator=generator)
         self.observation_dim = observation_dim
         self.action_dim = action_dim
-        self.device = torch.device(device)
-        self.generator = generator
-        if generator.device.type != self.device.type:
-            raise ValueError(f"generator must be on {self.device}, got one on {generator.device}")
         entropy = config.target_entropy
         self.target_entropy = -float(action_dim) if entropy is None else entropy
-        self.num_updates = 0
         self.observation_moments = RunningMoments(observation_dim).to(device)
         self.actor = TanhGaussian(
             observation_dim,
@@ -261,31 +257,23 @@ class SAC:
 
     def state_dict(self) -> dict[str, Any]:
         """Return parameters, optimiser states and the number of updates."""
-        parts = {name: part.state_dict() for name, part in self._parts().items()}
-        return {
-            **parts,
-            "log_temperature": self.log_temperature.detach(),
-            "num_updates": self.num_updates,
-        }
+        return super().state_dict() | {"log_temperature": self.log_temperature.detach()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        super().load_state_dict(state)
         self.log_temperature.data.copy_(state["log_temperature"])
-        self.num_updates = state["num_updates"]
 
-    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        parts: dict[str, nn.Module | torch.optim.Optimizer] = {
+    def _parts(self) -> Parts:
+        moments = self.observation_moments if self.config.normalize_observations else None
+        return {
             "actor": self.actor,
             "critic": self.critic,
             "target_critic": self.target_critic,
             "policy_optimizer": self.policy_optimizer,
             "critic_optimizer": self.critic_optimizer,
+            "observation_moments": moments,
         }
-        if self.config.normalize_observations:
-            parts["observation_moments"] = self.observation_moments
-        return parts
 
     def _inputs(self, observations: Tensor) -> Tensor:
         """Return what the networks see of observations."""

@@ -1,12 +1,17 @@
-"""State of agents that are made of named networks and optimisers."""
+"""Agents that are made of named networks and optimisers, and their state."""
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
-from torch import nn
+from jaxtyping import Float, Real
+from torch import Tensor, nn
 
+from pbrl.agents.policies import Policy
+
+ConfigT = TypeVar("ConfigT")
 Parts = Mapping[str, nn.Module | torch.optim.Optimizer | None]
 """By name; None where a configuration has no such part."""
 
@@ -24,3 +29,53 @@ def load_parts(parts: Parts, state: Mapping[str, Any]) -> int:
             # torch keeps the tensors of a loaded optimiser and would write into the giver's.
             part.load_state_dict(copy.deepcopy(state[name]))
     return int(state["num_updates"])
+
+
+class AgentOfParts(ABC, Generic[ConfigT]):
+    """What agents share that learn by their own networks and optimisers.
+
+    Args:
+        config: kept as `config`.
+        device: where networks and batches live.
+        generator: draws all that is random; on `device`. Whoever owns it saves its state.
+
+    Attributes:
+        num_updates: updates so far; `update` counts them.
+
+    Raises:
+        ValueError: if the generator lives elsewhere than `device`.
+    """
+
+    def __init__(
+        self, config: ConfigT, *, device: torch.device | str, generator: torch.Generator
+    ) -> None:
+        self.config = config
+        self.device = torch.device(device)
+        self.generator = generator
+        if generator.device.type != self.device.type:
+            raise ValueError(f"generator must be on {self.device}, got one on {generator.device}")
+        self.num_updates = 0
+
+    @abstractmethod
+    def _parts(self) -> Parts:
+        """Return all that learning changes, but for what `state_dict` adds."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of every part and the number of updates."""
+        return state_of_parts(self._parts(), self.num_updates)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.num_updates = load_parts(self._parts(), state)
+
+
+class PolicyAgent(AgentOfParts[ConfigT]):
+    """An agent that acts by its `policy` alone."""
+
+    policy: Policy
+
+    def act(
+        self, observations: Real[Tensor, "batch obs"], deterministic: bool
+    ) -> Float[Tensor, "batch act"]:
+        """Return actions in [-1, 1]: the mean, or a sample where the policy has a deviation."""
+        return self.policy.act(observations, deterministic, self.generator)
