@@ -1,6 +1,7 @@
 """A Gaussian reward as the model of an offline run."""
 
 import copy
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,14 +17,12 @@ from pbrl.gaussian_reward import (
     uncertainty_loss,
 )
 from pbrl.offline.dataset import OfflineDataset
-from pbrl.offline.steps import dataset_steps
 from pbrl.preference import is_correct, make_loss, sum_score
 from pbrl.replay import ReplayBuffer
 from pbrl.reward_learning import RewardLearningConfig
 from pbrl.segments import Segments
 from pbrl.tally import Tally
-
-EVALUATED_AT_ONCE = 16_384  # steps
+from pbrl.training.reward_passes import EVALUATED_AT_ONCE, fit_in_passes, step_parts
 
 
 class GaussianRewardModel:
@@ -68,39 +67,19 @@ class GaussianRewardModel:
             reward/loss, of the samples, reward/std, the mean standard deviation of the last pass,
             reward/steps, and reward/accuracy, of the means, if a label is not a tie.
         """
-        most = self.learning.num_steps(len(labelled))
-        most = most if max_steps is None else min(most, max_steps)
-        tally, num_steps = Tally(replay.device), 0
-        while num_steps < most and not self._is_reached(tally):
-            tally = Tally(replay.device)
-            order = torch.randperm(len(labelled), generator=generator, device=generator.device)
-            for rows in order.split(self.learning.batch_size)[: most - num_steps]:
-                self._step(labelled, rows, replay, generator, tally)
-                num_steps += 1
-        metrics = {
-            "reward/loss": tally.loss(),
-            "reward/std": tally.distance(),
-            "reward/accuracy": tally.accuracy(),
-            "reward/steps": float(num_steps),
-        }
-        return {name: value for name, value in metrics.items() if value is not None}
-
-    def _is_reached(self, tally: Tally) -> bool:
-        accuracy = tally.accuracy()
-        return accuracy is not None and accuracy > self.learning.target_accuracy
+        step = partial(self._step, generator)
+        metrics = fit_in_passes(step, self.learning, labelled, replay, generator, max_steps)
+        metrics["reward/std"] = metrics.pop("reward/distance")
+        return metrics
 
     def _step(
         self,
-        labelled: LabelledQueries,
-        rows: Tensor,
-        replay: ReplayBuffer,
         generator: torch.Generator,
+        segments: Segments,
+        labels: Float[Tensor, " query"],
+        weights: Float[Tensor, " query"],
         tally: Tally,
     ) -> None:
-        segments = replay.gather(labelled.index[rows.to(labelled.labels.device)])
-        labels, weights = (
-            part.to(replay.device)[rows] for part in (labelled.labels, labelled.weights)
-        )
         mean, std = self.network(segments.observations, segments.actions)  # [query, two, time]
         shape = (self.config.num_samples, *mean.shape)
         noise = torch.randn(shape, generator=generator, device=mean.device)
@@ -113,7 +92,6 @@ class GaussianRewardModel:
         self._optimizer.zero_grad(set_to_none=True)
         (total * share).sum().backward()
         self._optimizer.step()
-        tally.num_steps += 1
         counted = (labels != TIE)[None, :, None]
         correct = is_correct(score_1 - score_0, labels)[None, :, None]
         tally.add((losses * share).sum(), correct & counted, counted)
@@ -122,13 +100,7 @@ class GaussianRewardModel:
     @torch.no_grad()
     def step_rewards(self, replay: ReplayBuffer) -> Float[Tensor, " step"]:
         """Return the mean reward of every step of a dataset."""
-        steps = dataset_steps(replay)
-        parts = zip(
-            steps.observations.split(EVALUATED_AT_ONCE),
-            steps.actions.split(EVALUATED_AT_ONCE),
-            strict=True,
-        )
-        return torch.cat([self.network(*part)[0] for part in parts])
+        return torch.cat([self.network(*part)[0] for part in step_parts(replay)])
 
     @torch.no_grad()
     def segment_scores(self, segments: Segments) -> Float[Tensor, "*shape"]:

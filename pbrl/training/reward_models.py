@@ -22,10 +22,10 @@ from pbrl.reward_scaling import joined_members
 from pbrl.rewards import RewardEnsemble
 from pbrl.segments import Segments
 from pbrl.tally import Tally
+from pbrl.training.reward_passes import fit_in_passes, step_parts
 from pbrl.windows import WindowSizes
 
 MemberRule = Literal["mean", "standardized"]
-EVALUATED_AT_ONCE = 16_384  # steps
 WINDOWS_AT_ONCE = 256
 
 
@@ -83,12 +83,7 @@ class EnsembleReward(RewardLearner):
     @torch.no_grad()
     def step_rewards(self, replay: ReplayBuffer) -> Float[Tensor, " step"]:
         """Return the reward of every step of a dataset."""
-        steps = dataset_steps(replay)
-        parts = zip(
-            steps.observations.split(EVALUATED_AT_ONCE),
-            steps.actions.split(EVALUATED_AT_ONCE),
-            strict=True,
-        )
+        parts = step_parts(replay)
         if self.members == "mean":
             return torch.cat([self.ensemble.mean_reward(*part) for part in parts])
         return joined_members(torch.cat([self.ensemble(*part) for part in parts], 1))
@@ -155,26 +150,11 @@ class TransformerReward:
         max_steps: int | None = None,
     ) -> dict[str, float]:
         """Learn from the labels and return the metrics of `RewardLearner.fit`."""
-        learning, device = self.learning, replay.device
-        most = learning.num_steps(len(labelled))
-        most = most if max_steps is None else min(most, max_steps)
-        labels = labelled.labels.to(device)
-        tally, taken = Tally(device), 0
         self.network.train()
-        while taken < most and not (tally.accuracy() or 0.0) > learning.target_accuracy:
-            tally = Tally(device)
-            order = torch.randperm(len(labelled), generator=generator, device=device)
-            for rows in order.split(learning.batch_size)[: most - taken]:
-                segments = replay.gather(labelled.index[rows.to(labelled.labels.device)])
-                self._step(segments, labels[rows], labelled.weights.to(device)[rows], tally)
-                taken += 1
-        metrics = {
-            "reward/loss": tally.loss(),
-            "reward/accuracy": tally.accuracy(),
-            "reward/steps": float(taken),
-            "reward/passes": taken / math.ceil(len(labelled) / learning.batch_size),
-        }
-        return {name: value for name, value in metrics.items() if value is not None}
+        metrics = fit_in_passes(self._step, self.learning, labelled, replay, generator, max_steps)
+        del metrics["reward/distance"]
+        steps_per_pass = math.ceil(len(labelled) / self.learning.batch_size)
+        return metrics | {"reward/passes": metrics["reward/steps"] / steps_per_pass}
 
     def _step(
         self,
@@ -190,7 +170,6 @@ class TransformerReward:
         loss.backward()
         self.optimizer.step()
         self.num_steps += 1
-        tally.num_steps += 1
         counts = (labels != TIE) & (weights > 0)
         is_right = is_correct((score_1 - score_0).detach(), labels) & counts
         tally.add(loss, is_right[None, :, None], counts[None, :, None])

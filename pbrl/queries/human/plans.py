@@ -12,10 +12,9 @@ from pbrl.offline.dataset import OfflineDataset
 from pbrl.offline.labels.segment_files import read_pairs
 from pbrl.queries.human.asking import NewQuery
 from pbrl.queries.human.kinds import PAIR_KINDS
-from pbrl.queries.human.recorded import RecordedSegment
+from pbrl.queries.human.recorded import RecordedSegment, recorded_segments
 from pbrl.queries.human.studies import StudyConfig
 from pbrl.queries.samplers import make_sampler
-from pbrl.segments import SegmentIndex
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,28 +98,8 @@ def drawn_queries(
         index = replay.sample_segments(number, draw.segment_length, generator)
         index = index.reshape(draw.num_queries, size)
     for row in range(draw.num_queries):
-        segments = record_segments(dataset, index[row])
+        segments = recorded_segments(index[row], dataset.replay.gather(index[row]))
         yield NewQuery(key=f"{draw.sampler} {draw.seed} {row}", segments=segments)
-
-
-def record_segments(dataset: OfflineDataset, index: SegmentIndex) -> list[RecordedSegment]:
-    """Return copies of segments of a dataset.
-
-    Args:
-        dataset: where they lie.
-        index: which, `[segment]`.
-    """
-    segments = dataset.replay.gather(index)
-    return [
-        RecordedSegment(
-            observations=segments.observations[row, :length].cpu().numpy(),
-            actions=segments.actions[row, :length].cpu().numpy(),
-            true_rewards=segments.true_rewards[row, :length].cpu().numpy(),
-            episode=int(index.episode[row]),
-            start=int(index.start[row]),
-        )
-        for row, length in enumerate(index.length.tolist())
-    ]
 
 
 def _read_pairs(

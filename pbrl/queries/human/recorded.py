@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
+from pbrl.segments import SegmentIndex, Segments
+
 _STATE = "state."
 _MAX_BYTES = 2**30
 
@@ -100,3 +102,22 @@ class RecordedSegment:
             episode=episode,
             start=start,
         )
+
+
+def recorded_segments(index: SegmentIndex, segments: Segments) -> list[RecordedSegment]:
+    """Return copies of segments, without states.
+
+    Args:
+        index: where they were cut, `[segment]`.
+        segments: what was gathered there.
+    """
+    return [
+        RecordedSegment(
+            observations=segments.observations[row, :length].cpu().numpy(),
+            actions=segments.actions[row, :length].cpu().numpy(),
+            true_rewards=segments.true_rewards[row, :length].cpu().numpy(),
+            episode=int(index.episode[row]),
+            start=int(index.start[row]),
+        )
+        for row, length in enumerate(index.length.tolist())
+    ]

@@ -20,10 +20,9 @@ from pbrl.queries.human.database import Database
 from pbrl.queries.human.episode_starts import EpisodeStarts
 from pbrl.queries.human.kinds import PAIR_KINDS
 from pbrl.queries.human.live_runs import LiveRun, save_run
-from pbrl.queries.human.recorded import RecordedSegment
+from pbrl.queries.human.recorded import recorded_segments
 from pbrl.queries.human.studies import Study, find_study
 from pbrl.replay import ReplayBuffer
-from pbrl.segments import SegmentIndex, Segments
 
 TOKEN_LENGTH = 8
 DIGEST_LENGTH = 8
@@ -122,7 +121,7 @@ class StudyTeacher:
     def _take(self, queries: Queries) -> None:
         """Copy queries, so that the run may forget their segments."""
         where = queries.index.reshape(-1)
-        recorded = _recorded(where, queries.segments.reshape(-1))
+        recorded = recorded_segments(where, queries.segments.reshape(-1))
         # What may be drawn tomorrow and not today, the states, is no part of a query's name.
         digests = [segment.digest()[:DIGEST_LENGTH] for segment in recorded]
         if self._watched is not None:
@@ -181,20 +180,6 @@ class StudyTeacher:
         self._floor, self._seen = int(state["floor"]), set(state["seen"])
         self._outbox, self._is_safe = [], False
         self._starts.load_state_dict(state["starts"])
-
-
-def _recorded(index: SegmentIndex, segments: Segments) -> list[RecordedSegment]:
-    """Return copies of segments, without states."""
-    return [
-        RecordedSegment(
-            observations=segments.observations[row, :length].cpu().numpy(),
-            actions=segments.actions[row, :length].cpu().numpy(),
-            true_rewards=segments.true_rewards[row, :length].cpu().numpy(),
-            episode=int(index.episode[row]),
-            start=int(index.start[row]),
-        )
-        for row, length in enumerate(index.length.tolist())
-    ]
 
 
 def _check(study: Study, env_id: str) -> None:
