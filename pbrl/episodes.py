@@ -161,6 +161,10 @@ class EpisodeTable:
         entry = torch.searchsorted(known_ids, ids).clamp(max=self._num_entries - 1)
         return entry, known_ids[entry] == ids
 
+    def ids(self) -> Int[Tensor, " episode"]:
+        """Return all episodes that the table knows, complete or not; some may be overwritten."""
+        return self._id[: self._num_entries]
+
     def completed_ids(self, oldest_row: int) -> Int[Tensor, " episode"]:
         """Return complete episodes that still have steps, in the order of their completion."""
         completed = self._completed[: self._num_completed].clone()

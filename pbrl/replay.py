@@ -1,39 +1,22 @@
 """The replay buffer: steps of episodes on one device, with windows and relabelling."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 
+from pbrl.batches import ONE_STEP, Batch, BatchSteps, MultiStepBatch
 from pbrl.episodes import EpisodeTable
 from pbrl.retained import RetainedSegments
 from pbrl.ring import StepRing
 from pbrl.segments import SegmentIndex, Segments
 
+__all__ = ["Batch", "ReplayBuffer", "RewardFunction"]
+
+BYTES_AT_ONCE = 2**28  # of stacked images, where steps are read in chunks
 RewardFunction = Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Transitions for an agent's update.
-
-    Attributes:
-        observations: `[batch, obs]`.
-        actions: `[batch, act]`, in [-1, 1].
-        rewards: the reward that the agent learns from, `[batch]`.
-        next_observations: `[batch, obs]`; at the end of an episode its true last observation.
-        terminated: 1.0 where the episode ended in a terminal state, so nothing is bootstrapped.
-            The end of the time limit is not a terminal state.
-    """
-
-    observations: Real[Tensor, "batch obs"]
-    actions: Float[Tensor, "batch act"]
-    rewards: Float[Tensor, " batch"]
-    next_observations: Real[Tensor, "batch obs"]
-    terminated: Float[Tensor, " batch"]
 
 
 class ReplayBuffer:
@@ -44,6 +27,10 @@ class ReplayBuffer:
     which the episode table keeps. Every filled place is a valid transition, episodes may have any
     length, and once the ring wraps the oldest steps of an episode vanish one by one.
 
+    Observations that are stacks of frames are stored frame by frame, each once, and stacked when
+    they are read. Once the ring has wrapped, its oldest rows, one fewer than a stack has frames,
+    only serve as the past of the next ones.
+
     Args:
         capacity: number of steps kept, rounded up to a whole number of rows.
         observation_dim: size of a flat observation.
@@ -52,9 +39,12 @@ class ReplayBuffer:
         device: where everything lives.
         observation_dtype: float32, or uint8 for flat images, which then take a quarter of the
             memory.
+        num_frames: frames of which each observation is made, the newest last. At the beginning of
+            an episode the first one stands for those before it.
 
     Raises:
-        ValueError: if a size is not positive, or the type another one.
+        ValueError: if a size is not positive, the type another one, or observations cannot be
+            such stacks.
     """
 
     def __init__(
@@ -66,12 +56,14 @@ class ReplayBuffer:
         num_envs: int = 1,
         device: torch.device | str = "cpu",
         observation_dtype: torch.dtype = torch.float32,
+        num_frames: int = 1,
     ) -> None:
         sizes = {
             "capacity": capacity,
             "observation_dim": observation_dim,
             "action_dim": action_dim,
             "num_envs": num_envs,
+            "num_frames": num_frames,
         }
         for name, value in sizes.items():
             if value < 1:
@@ -80,17 +72,23 @@ class ReplayBuffer:
             raise ValueError(
                 f"observation_dtype must be torch.float32 or torch.uint8, got {observation_dtype}"
             )
+        if observation_dim % num_frames:
+            raise ValueError(
+                f"observation_dim must be a multiple of the {num_frames} frames of a stack, "
+                f"got {observation_dim}"
+            )
         self.device = torch.device(device)
         self._ring = StepRing(
-            -(-capacity // num_envs),
+            max(-(-capacity // num_envs), num_frames),
             num_envs,
             observation_dim=observation_dim,
             action_dim=action_dim,
             device=self.device,
             observation_dtype=observation_dtype,
+            num_frames=num_frames,
         )
         self._episodes = EpisodeTable(
-            num_envs, observation_dim, device=self.device, observation_dtype=observation_dtype
+            num_envs, self._ring.frame_dim, device=self.device, observation_dtype=observation_dtype
         )
         self._retained = RetainedSegments(self.device)
 
@@ -98,15 +96,16 @@ class ReplayBuffer:
     def from_episodes(  # noqa: PLR0913  one field of a dataset each
         cls,
         *,
-        observations: Real[Tensor, "step obs"],
+        observations: Real[Tensor, "step frame"],
         actions: Float[Tensor, "step act"],
         true_rewards: Float[Tensor, " step"],
-        last_observations: Real[Tensor, "episode obs"],
+        last_observations: Real[Tensor, "episode frame"],
         lengths: Int[Tensor, " episode"],
         terminated: Bool[Tensor, " episode"],
         rewards: Float[Tensor, " step"] | None = None,
         device: torch.device | str = "cpu",
         copy: bool = True,
+        num_frames: int = 1,
     ) -> "ReplayBuffer":
         """Return a full buffer of complete episodes, as if they had been added step by step.
 
@@ -126,6 +125,7 @@ class ReplayBuffer:
             device: where everything lives.
             copy: whether to copy the steps. Without, tensors that need no conversion become part of
                 the buffer, which takes half the memory; nobody else may use them then.
+            num_frames: how many of the frames given are one observation, see `ReplayBuffer`.
 
         Raises:
             ValueError: if a value is not finite, an episode is empty, or the lengths do not add up
@@ -142,10 +142,11 @@ class ReplayBuffer:
         is_image = observations.dtype == torch.uint8
         buffer = cls(
             1,
-            observations.shape[1],
+            observations.shape[1] * num_frames,
             actions.shape[1],
             device=device,
             observation_dtype=torch.uint8 if is_image else torch.float32,
+            num_frames=num_frames,
         )
         lengths = lengths.to(buffer.device, torch.int64)
         buffer._episodes.fill(lengths, terminated, last_observations)
@@ -159,6 +160,11 @@ class ReplayBuffer:
             episode=ids.repeat_interleave(lengths),
         )
         return buffer
+
+    @property
+    def observation_dim(self) -> int:
+        """Size of an observation, with all its frames."""
+        return self._ring.frame_dim * self._ring.num_frames
 
     @property
     def num_envs(self) -> int:
@@ -220,19 +226,21 @@ class ReplayBuffer:
             }
         )
         if ring.rows_written >= ring.num_rows:
-            self._retained.rescue(ring.oldest_row, ring.num_rows, self._read_windows)
+            self._retained.rescue(ring.leaving_row, ring.num_rows, self._read_windows)
         ring.append(observations, actions, rewards, true_rewards, self._episodes.open_ids)
-        self._episodes.extend(next_observations, terminated, truncated, ring.rows_written)
+        last_frames = ring.newest_frames(next_observations)
+        self._episodes.extend(last_frames, terminated, truncated, ring.rows_written)
         if self._episodes.is_full:
             self._episodes.make_room(ring.oldest_row)
 
-    def sample(
+    def sample(  # noqa: PLR0913  keyword-only
         self,
         batch_size: int,
         generator: torch.Generator,
         episodes: Int[Tensor, " episode"] | None = None,
         *,
         last_steps: bool = True,
+        steps: BatchSteps = ONE_STEP,
     ) -> Batch:
         """Draw transitions uniformly with replacement.
 
@@ -243,36 +251,74 @@ class ReplayBuffer:
                 those overwritten meanwhile are passed over.
             last_steps: also draw the last step of an episode; False where what came of it is
                 unknown, and then only complete episodes are drawn from.
+            steps: how far transitions reach. Those of several steps are a `MultiStepBatch`; the n
+                steps of their reward lie in one episode, complete or not. The code of DrQ-v2
+                (Yarats et al. 2022) draws from complete ones alone.
 
         Raises:
             ValueError: if there is nothing to draw from.
         """
+        ring = self._ring
         if self.num_steps == 0:
             raise ValueError("cannot sample from an empty replay buffer")
-        if episodes is None and last_steps:
-            size = (batch_size,)
-            place = torch.randint(self.num_steps, size, generator=generator, device=self.device)
-            return self._transitions(place)
+        if episodes is None and last_steps and steps.length == 1:
+            return self._transitions(ring.draw(batch_size, generator))
         if episodes is None:
-            episodes = self.completed_episodes()
-        length = 1 if last_steps else 2  # a window of two steps begins with any but the last
-        oldest = self._ring.oldest_row
-        index = self._episodes.draw_windows(batch_size, length, generator, episodes, oldest)
-        return self._transitions(self._ring.place(*self._episodes.locate(index)))
-
-    def _transitions(self, place: Tensor) -> Batch:
-        ring = self._ring
-        is_last, last_observations, terminated = self._episodes.at_end(
-            ring.episode[place], ring.row(place)
+            episodes = self._episodes.ids() if last_steps else self.completed_episodes()
+        length = steps.num_rewards + (not last_steps)  # a window with a step to spare
+        index = self._episodes.draw_windows(
+            batch_size, length, generator, episodes, ring.oldest_row
         )
-        following = ring.observations.index_select(0, ring.following(place))
+        if steps.length == 1:
+            return self._transitions(ring.place(*self._episodes.locate(index)))
+        return self._multistep(index, steps, last_steps=last_steps)
+
+    def _transitions(self, place: Int[Tensor, " batch"]) -> Batch:
+        ring = self._ring
+        next_observations, terminated = self._outcome(place)
         return Batch(
-            observations=ring.observations.index_select(0, place),
+            observations=ring.stacks(place),
             actions=ring.actions.index_select(0, place),
             rewards=ring.rewards.index_select(0, place),
-            next_observations=torch.where(is_last[:, None], last_observations, following),
-            terminated=terminated.to(torch.float32),
+            next_observations=next_observations,
+            terminated=terminated,
         )
+
+    def _multistep(
+        self, index: SegmentIndex, steps: BatchSteps, *, last_steps: bool
+    ) -> MultiStepBatch:
+        ring = self._ring
+        rows, envs = self._episodes.locate(index)
+        num_left = self._episodes.lengths(index.episode) - index.start
+        time = torch.arange(steps.length, device=self.device)
+        place = ring.place(rows[:, None] + time.minimum(num_left[:, None] - 1), envs[:, None])
+        is_in = time[: steps.num_actions] < num_left[:, None]
+        sequences = ring.actions[place[:, : steps.num_actions]] * is_in[..., None]
+        discounts = steps.discount ** torch.arange(steps.num_rewards, device=self.device)
+        following, terminated = self._outcome(place[:, steps.num_rewards - 1])
+        later = following
+        if steps.num_actions != steps.num_rewards:
+            later, _ = self._outcome(place[:, steps.num_actions - 1])
+        return MultiStepBatch(
+            observations=ring.stacks(place[:, 0]),
+            actions=sequences[:, 0],
+            rewards=ring.rewards[place[:, : steps.num_rewards]] @ discounts,
+            next_observations=following,
+            terminated=terminated,
+            action_sequences=sequences,
+            later_observations=later,
+            is_whole=num_left >= steps.num_actions + (not last_steps),
+        )
+
+    def _outcome(
+        self, place: Int[Tensor, " batch"]
+    ) -> tuple[Real[Tensor, "batch obs"], Float[Tensor, " batch"]]:
+        """Return what came after these steps, and where that was a terminal state."""
+        ring = self._ring
+        is_last, last_frames, terminated = self._episodes.at_end(
+            ring.episode[place], ring.row(place)
+        )
+        return ring.following_stacks(place, is_last, last_frames), terminated.to(torch.float32)
 
     def completed_episodes(self, last: int | None = None) -> Int[Tensor, " episode"]:
         """Return the ids of complete episodes with steps in the buffer, oldest completion first.
@@ -370,10 +416,12 @@ class ReplayBuffer:
         if chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
         ring = self._ring
+        if ring.num_frames > 1:
+            chunk_size = min(chunk_size, max(1, BYTES_AT_ONCE // self.observation_dim))
         with torch.no_grad():
             for start in range(0, self.num_steps, chunk_size):
                 chunk = slice(start, min(start + chunk_size, self.num_steps))
-                rewards = reward_function(ring.observations[chunk], ring.actions[chunk])
+                rewards = reward_function(self._observations(chunk), ring.actions[chunk])
                 if rewards.shape != ring.rewards[chunk].shape:
                     raise ValueError(
                         "the reward function must return one reward per step, shape "
@@ -381,8 +429,14 @@ class ReplayBuffer:
                     )
                 ring.rewards[chunk] = rewards
 
-    def all_observations(self) -> Real[Tensor, "step obs"]:
-        """Return a view of every observation in the buffer, in storage order."""
+    def _observations(self, places: slice) -> Real[Tensor, "step obs"]:
+        ring = self._ring
+        if ring.num_frames == 1:
+            return ring.observations[places]  # a view
+        return ring.stacks(torch.arange(places.start, places.stop, device=self.device))
+
+    def all_observations(self) -> Real[Tensor, "step frame"]:
+        """Return a view of every observation, of stacks the newest frames, in storage order."""
         return self._ring.observations[: self.num_steps]
 
     def all_rewards(self) -> Float[Tensor, " step"]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
+from pbrl.batches import ONE_STEP, BatchSteps
 from pbrl.replay import Batch, ReplayBuffer
 
 
@@ -28,26 +29,32 @@ class ReplayRuleConfig:
 
 
 def sample_batch(
-    replay: ReplayBuffer, config: ReplayRuleConfig, batch_size: int, generator: torch.Generator
+    replay: ReplayBuffer,
+    config: ReplayRuleConfig,
+    batch_size: int,
+    generator: torch.Generator,
+    steps: BatchSteps = ONE_STEP,
 ) -> Batch:
     """Draw a batch: floor(omega n) transitions from the recent episodes, the rest from everywhere.
 
-    Before an episode is complete, everything is drawn uniformly.
+    Before an episode is complete, everything is drawn uniformly; `steps` says how far transitions
+    reach.
     """
     num_recent = int(config.recent_share * batch_size)
     recent = replay.completed_episodes(config.recent_episodes)
     if num_recent == 0 or len(recent) == 0:
-        return replay.sample(batch_size, generator)
+        return replay.sample(batch_size, generator, steps=steps)
+    num_others = batch_size - num_recent
     return _cat(
-        replay.sample(batch_size - num_recent, generator) if num_recent < batch_size else None,
-        replay.sample(num_recent, generator, episodes=recent),
+        replay.sample(num_others, generator, steps=steps) if num_others else None,
+        replay.sample(num_recent, generator, episodes=recent, steps=steps),
     )
 
 
 def _cat(first: Batch | None, second: Batch) -> Batch:
     if first is None:
         return second
-    columns = (field.name for field in fields(Batch))
-    return Batch(
+    columns = (field.name for field in fields(second))
+    return type(second)(
         **{name: torch.cat([getattr(first, name), getattr(second, name)]) for name in columns}
     )

@@ -33,6 +33,7 @@ def check_dtype(name: str, value: Tensor, expected: torch.dtype) -> None:
 
 
 _FIELDS = ("observations", "actions", "rewards", "true_rewards", "episode")
+_SIZES = ("num_rows", "num_envs", "num_frames")
 
 
 class StepRing:
@@ -41,8 +42,11 @@ class StepRing:
     Rows are counted since the beginning, so a row number never names two steps. The step of row
     `r` and environment `e` lies at place `(r % num_rows) * num_envs + e` of every field.
 
+    An observation may be a stack of frames, of which only the newest is stored. The others are read
+    from the rows before; at the beginning of an episode they are its first frame.
+
     Attributes:
-        observations: `[place, obs]`, float32, or uint8 for flat images.
+        observations: `[place, frame]`, float32, or uint8 for flat images.
         actions: `[place, act]`.
         rewards: reward to learn from, `[place]`.
         true_rewards: reward of the environment, `[place]`.
@@ -59,12 +63,15 @@ class StepRing:
         action_dim: int,
         device: torch.device,
         observation_dtype: torch.dtype = torch.float32,
+        num_frames: int = 1,
     ) -> None:
         self.num_rows = num_rows
         self.num_envs = num_envs
+        self.num_frames = num_frames
+        self.frame_dim = observation_dim // num_frames
         size = num_rows * num_envs
         self.observations = torch.zeros(
-            size, observation_dim, dtype=observation_dtype, device=device
+            size, self.frame_dim, dtype=observation_dtype, device=device
         )
         self.actions = torch.zeros(size, action_dim, device=device)
         self.rewards = torch.zeros(size, device=device)
@@ -88,9 +95,15 @@ class StepRing:
         return min(self.rows_written, self.num_rows) * self.num_envs
 
     @property
+    def leaving_row(self) -> int:
+        """The last row that the next one makes unreadable; negative while there is none."""
+        beyond = self.rows_written - self.num_rows
+        return beyond + self.num_frames - 1 if beyond >= 0 else -1
+
+    @property
     def oldest_row(self) -> int:
-        """The first row that is not overwritten."""
-        return max(0, self.rows_written - self.num_rows)
+        """The first row whose steps can be read: all frames of their observations are there."""
+        return self.leaving_row if self.rows_written > self.num_rows else 0
 
     def check_row(self, row: dict[str, Tensor]) -> None:
         """Refuse tensors of a wrong shape, and numbers that an image cannot hold.
@@ -116,7 +129,7 @@ class StepRing:
         """Write one row, over the oldest one when the ring is full."""
         first = self.rows_written % self.num_rows * self.num_envs
         row = slice(first, first + self.num_envs)
-        self.observations[row] = observations
+        self.observations[row] = self.newest_frames(observations)
         self.actions[row] = actions
         self.rewards[row] = rewards
         self.true_rewards[row] = true_rewards
@@ -158,6 +171,59 @@ class StepRing:
         """Return the places of the next row, same environment."""
         return (place + self.num_envs) % len(self.rewards)
 
+    def newest_frames(
+        self, observations: Real[Tensor, "*batch obs"]
+    ) -> Real[Tensor, "*batch frame"]:
+        """Return the part of each observation that is stored."""
+        return observations[..., -self.frame_dim :]
+
+    def draw(self, number: int, generator: torch.Generator) -> Int[Tensor, " number"]:
+        """Draw places of readable steps, uniformly with replacement."""
+        num_readable = (self.rows_written - self.oldest_row) * self.num_envs
+        size, device = (number,), self.rewards.device
+        place = torch.randint(num_readable, size, generator=generator, device=device)
+        if num_readable == self.num_steps:
+            return place
+        return (place + self.oldest_row * self.num_envs) % len(self.rewards)
+
+    def stacks(self, place: Int[Tensor, " step"]) -> Real[Tensor, "step obs"]:
+        """Return the observations of these steps."""
+        if self.num_frames == 1:
+            return self.observations.index_select(0, place)
+        return self._read(self._frame_places(place))
+
+    def following_stacks(
+        self,
+        place: Int[Tensor, " step"],
+        is_last: Bool[Tensor, " step"],
+        last_frames: Real[Tensor, "step frame"],
+    ) -> Real[Tensor, "step obs"]:
+        """Return what came of these steps: in the next row, or what their episode ended with."""
+        newest = self.following(place)
+        if self.num_frames == 1:
+            following = self.observations.index_select(0, newest)
+            return torch.where(is_last[:, None], last_frames, following)
+        earlier = self._frame_places(place)[:, 1:]
+        stacks = self._read(torch.cat([earlier, newest[:, None]], 1))
+        own = self.newest_frames(stacks)
+        own.copy_(torch.where(is_last[:, None], last_frames, own))
+        return stacks
+
+    def _frame_places(self, place: Tensor) -> Int[Tensor, "step frame"]:
+        """Return where the frames of each observation lie, the oldest first."""
+        back = torch.arange(self.num_frames - 1, -1, -1, device=place.device)
+        earlier = self._earlier(place, back.expand(len(place), -1))
+        is_own = self.episode[earlier] == self.episode[place][:, None]
+        first_row = max(0, self.rows_written - self.num_rows)
+        is_own &= self.row(place)[:, None] - back >= first_row
+        return self._earlier(place, torch.minimum(back, is_own.sum(1, keepdim=True) - 1))
+
+    def _earlier(self, place: Tensor, back: Tensor) -> Tensor:
+        return (place[:, None] - back * self.num_envs) % len(self.rewards)
+
+    def _read(self, places: Tensor) -> Real[Tensor, "step obs"]:
+        return self.observations.index_select(0, places.flatten()).view(len(places), -1)
+
     def read_windows(
         self,
         row: Int[Tensor, " segment"],
@@ -168,7 +234,7 @@ class StepRing:
         time = torch.where(mask, torch.arange(mask.shape[1], device=mask.device), 0)
         place = self.place(row[:, None] + time, env[:, None])  # [segment, time]
         flat = place.reshape(-1)
-        observations = self.observations.index_select(0, flat).unflatten(0, place.shape)
+        observations = self.stacks(flat).unflatten(0, place.shape)
         actions = self.actions.index_select(0, flat).unflatten(0, place.shape)
         true_rewards = self.true_rewards.index_select(0, flat).unflatten(0, place.shape)
         if not bool(mask.all()):
@@ -180,8 +246,7 @@ class StepRing:
     def state_dict(self) -> dict[str, Any]:
         """Return the sizes and views of the filled part of every field."""
         state: dict[str, Any] = {name: getattr(self, name)[: self.num_steps] for name in _FIELDS}
-        sizes = {name: getattr(self, name) for name in ("num_rows", "num_envs", "rows_written")}
-        return state | sizes
+        return state | {name: getattr(self, name) for name in (*_SIZES, "rows_written")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned.
@@ -189,10 +254,11 @@ class StepRing:
         Raises:
             ValueError: if the state belongs to a ring of another shape; nothing is restored then.
         """
-        for name in ("num_rows", "num_envs"):
-            if state[name] != getattr(self, name):
+        for name in _SIZES:
+            stored = state.get(name, 1)  # checkpoints of version 0.1 may lack num_frames
+            if stored != getattr(self, name):
                 raise ValueError(
-                    f"the stored replay has {name} {state[name]}, this one {getattr(self, name)}"
+                    f"the stored replay has {name} {stored}, this one {getattr(self, name)}"
                 )
         num_steps = min(int(state["rows_written"]), self.num_rows) * self.num_envs
         for name in _FIELDS:

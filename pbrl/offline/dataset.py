@@ -95,7 +95,7 @@ class OfflineDataset:
     @property
     def observation_dim(self) -> int:
         """Size of an observation."""
-        return self.replay.all_observations().shape[1]
+        return self.replay.observation_dim
 
     @property
     def action_dim(self) -> int:

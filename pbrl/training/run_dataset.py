@@ -31,6 +31,8 @@ def load_run(folder: Path, options: LoadOptions) -> OfflineDataset:
         config = read_config(folder)
         state, step = load_checkpoint(folder / "checkpoint", None)
         replay = state["loop"]["replay"]
+        if replay["ring"].get("num_frames", 1) > 1:
+            raise ValueError("its observations are stacks of images")
         steps, bounds, last_observations, num_overwritten = _read_replay(replay)
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DatasetError(f"{folder} is no run with episodes in its replay: {error}") from error

@@ -1,0 +1,74 @@
+"""What an update of an agent learns from: transitions of one step, or of several."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float, Real
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Transitions for an agent's update.
+
+    Attributes:
+        observations: `[batch, obs]`.
+        actions: `[batch, act]`, in [-1, 1].
+        rewards: the reward that the agent learns from, `[batch]`.
+        next_observations: `[batch, obs]`; at the end of an episode its true last observation.
+        terminated: 1.0 where the episode ended in a terminal state, so nothing is bootstrapped.
+            The end of the time limit is not a terminal state.
+    """
+
+    observations: Real[Tensor, "batch obs"]
+    actions: Float[Tensor, "batch act"]
+    rewards: Float[Tensor, " batch"]
+    next_observations: Real[Tensor, "batch obs"]
+    terminated: Float[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class MultiStepBatch(Batch):
+    """Transitions that reach over several steps, `BatchSteps` says how many.
+
+    Rewards are discounted sums over the n steps, and next observations what came after those.
+
+    Attributes:
+        action_sequences: K actions, `actions` the first of them; 0 after the end of the episode.
+        later_observations: what came after all K, or at the end of the episode its last
+            observation; the same tensor as `next_observations` if K = n.
+        is_whole: whether the episode holds all K steps.
+    """
+
+    action_sequences: Float[Tensor, "batch time act"]
+    later_observations: Real[Tensor, "batch obs"]
+    is_whole: Bool[Tensor, " batch"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSteps:
+    """How far the transitions of an update reach.
+
+    Attributes:
+        num_rewards: n, steps whose rewards are summed in front of the next observation.
+        num_actions: K, actions that are told, up to the later observation.
+        discount: gamma between the rewards of the sum, in [0, 1].
+    """
+
+    num_rewards: int = 1
+    num_actions: int = 1
+    discount: float = 0.99
+
+    def __post_init__(self) -> None:
+        for name in ("num_rewards", "num_actions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.discount <= 1:
+            raise ValueError(f"discount must lie in [0, 1], got {self.discount}")
+
+    @property
+    def length(self) -> int:
+        """Steps of one episode that a transition takes."""
+        return max(self.num_rewards, self.num_actions)
+
+
+ONE_STEP = BatchSteps()
