@@ -8,36 +8,18 @@ that of a process of its own, at its peak, beyond what it held before. Times and
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import tyro
 from speed.loading import loading
-from speed.program import Section, run
+from speed.program import Section, SpeedOptions, run
 
 SECTIONS: Mapping[str, Section] = {"loading": loading}
 
 
-def main(
-    *, threads: int = 1, rounds: int = 3, output: Path | None = None, page: Path | None = None
-) -> None:
-    """Measure, print the table, write the figures and the page.
-
-    Args:
-        threads: torch threads.
-        rounds: turns that every contender gets.
-        output: JSON file; benchmarks/speed/results/offline-loading-THREADS.json when not given.
-        page: markdown page; docs/speed.md when neither it nor `output` is given, otherwise none.
-    """
-    run(
-        "offline-loading",
-        SECTIONS,
-        tuple(SECTIONS),
-        threads=threads,
-        rounds=rounds,
-        output=output,
-        page=page,
-    )
+def main(options: SpeedOptions) -> None:
+    """Measure loading and drawing."""
+    run("offline-loading", SECTIONS, options)
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    main(tyro.cli(SpeedOptions, description=__doc__))

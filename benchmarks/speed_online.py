@@ -9,11 +9,10 @@ made from that JSON into a page.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import tyro
 from speed.environments import environment_steps
-from speed.program import Section, run
+from speed.program import Section, SpeedOptions, run
 from speed.replay import replay_costs
 from speed.reward import ensemble_training, relabelling
 from speed.sac import sac_updates
@@ -29,34 +28,10 @@ SECTIONS: Mapping[str, Section] = {
 }
 
 
-def main(
-    *,
-    threads: int = 1,
-    rounds: int = 3,
-    sections: tuple[str, ...] = tuple(SECTIONS),
-    output: Path | None = None,
-    page: Path | None = None,
-) -> None:
-    """Run the sections, print the table, write the figures and the page.
-
-    Args:
-        threads: torch threads.
-        rounds: turns that every contender gets.
-        sections: names in `SECTIONS`.
-        output: JSON file; benchmarks/speed/results/online-THREADS.json when not given.
-        page: markdown page; docs/speed.md when neither it nor `output` is given and all sections
-            ran, otherwise none.
-    """
-    run(
-        "online",
-        SECTIONS,
-        sections,
-        threads=threads,
-        rounds=rounds,
-        output=output,
-        page=page,
-    )
+def main(options: SpeedOptions) -> None:
+    """Measure the parts of an online run."""
+    run("online", SECTIONS, options)
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    main(tyro.cli(SpeedOptions, description=__doc__))

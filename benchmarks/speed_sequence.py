@@ -9,54 +9,38 @@ cache of keys and values and without, and what a sampler of windows keeps is cou
 in `speed_online.py`.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import tyro
-from speed.program import run
+from speed.program import Section, SpeedOptions, run
 from speed.sequence_agents import acting, dtr_updates, memory, oppo_updates
 
-SECTIONS = ("oppo", "dtr", "acting", "memory")
 
+@dataclass(frozen=True, kw_only=True)
+class SequenceOptions(SpeedOptions):
+    """Options of `SpeedOptions`, and where the official programs lie.
 
-def main(
-    *,
-    threads: int = 1,
-    rounds: int = 3,
-    sections: tuple[str, ...] = SECTIONS,
-    oppo_checkout: Path | None = None,
-    dtr_checkout: Path | None = None,
-    output: Path | None = None,
-    page: Path | None = None,
-) -> None:
-    """Run the sections, print the table, write the figures and the page.
-
-    Args:
-        threads: torch threads.
-        rounds: turns that every contender gets.
-        sections: names in `SECTIONS`.
+    Attributes:
         oppo_checkout: folder of the official OPPO.
         dtr_checkout: folder of the official DTR.
-        output: JSON file; benchmarks/speed/results/sequence-THREADS.json when not given.
-        page: markdown page; docs/speed.md when neither it nor `output` is given and all sections
-            ran, otherwise none.
     """
-    measured = {
-        "oppo": partial(oppo_updates, checkout=oppo_checkout),
-        "dtr": partial(dtr_updates, checkout=dtr_checkout),
+
+    oppo_checkout: Path | None = None
+    dtr_checkout: Path | None = None
+
+
+def main(options: SequenceOptions) -> None:
+    """Measure sequence models."""
+    sections: dict[str, Section] = {
+        "oppo": partial(oppo_updates, checkout=options.oppo_checkout),
+        "dtr": partial(dtr_updates, checkout=options.dtr_checkout),
         "acting": acting,
         "memory": memory,
     }
-    run(
-        "sequence",
-        measured,
-        sections,
-        threads=threads,
-        rounds=rounds,
-        output=output,
-        page=page,
-    )
+    run("sequence", sections, options)
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    main(tyro.cli(SequenceOptions, description=__doc__))

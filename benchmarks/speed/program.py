@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,26 @@ from speed.measure import Row
 ROOT = Path(__file__).parents[2]
 Section = Callable[[int], list[Row]]
 HEADER = ("section", "case", "contender", "ms", "CPU ms", "ratio", "note", "aim", "met")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedOptions:
+    """Measure the sections, print the table, write the figures and the page.
+
+    Attributes:
+        threads: torch threads.
+        rounds: turns that every contender gets.
+        sections: names of what is measured; empty means all.
+        output: JSON file; benchmarks/speed/results/PROGRAM-THREADS.json when not given.
+        page: markdown page; docs/speed.md when neither it nor `output` is given and all sections
+            ran, otherwise none.
+    """
+
+    threads: int = 1
+    rounds: int = 3
+    sections: tuple[str, ...] = ()
+    output: Path | None = None
+    page: Path | None = None
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -86,37 +107,25 @@ def measure(
     }
 
 
-def run(
-    name: str,
-    sections: Mapping[str, Section],
-    chosen: tuple[str, ...],
-    *,
-    threads: int,
-    rounds: int,
-    output: Path | None,
-    page: Path | None,
-) -> None:
+def run(name: str, sections: Mapping[str, Section], options: SpeedOptions) -> None:
     """Run the chosen sections, print the table, write the figures and the page.
 
     Args:
         name: of the program.
         sections: what it can measure.
-        chosen: names in `sections`.
-        threads: torch threads.
-        rounds: turns that every contender gets.
-        output: JSON file; benchmarks/speed/results/NAME-THREADS.json when not given.
-        page: markdown page; docs/speed.md when neither it nor `output` is given and all sections
-            are chosen, otherwise none.
+        options: what is measured, and where it goes.
     """
+    chosen, threads, rounds = options.sections or tuple(sections), options.threads, options.rounds
     unknown = set(chosen) - set(sections)
     if unknown:
         raise SystemExit(f"unknown sections {sorted(unknown)}; there are {sorted(sections)}")
     record = measure(sections, chosen, threads=threads, rounds=rounds)
     rows = [Row(**row) for row in record["rows"]]
     Console(width=180).print(report(rows, f"{threads} torch thread(s), median of {rounds} rounds"))
-    if output is None and page is None and set(chosen) == set(sections):
+    page = options.page
+    if options.output is None and page is None and set(chosen) == set(sections):
         page = ROOT / "docs" / "speed.md"
-    path = output or ROOT / "benchmarks" / "speed" / "results" / f"{name}-{threads}.json"
+    path = options.output or ROOT / "benchmarks" / "speed" / "results" / f"{name}-{threads}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"wrote {path}")

@@ -36,7 +36,7 @@ def tiny(load, monkeypatch):
 
 def test_without_checkouts_our_own_updates_are_timed(tiny, tmp_path):
     output = tmp_path / "speed.json"
-    tiny.main(rounds=1, output=output)
+    tiny.main(tiny.OfflineOptions(rounds=1, output=output))
     rows = json.loads(output.read_text())["rows"]
     assert {row["section"] for row in rows} == {
         "CPL update", "IPL update", "IQL update", "P-IQL update",
@@ -45,7 +45,7 @@ def test_without_checkouts_our_own_updates_are_timed(tiny, tmp_path):
     assert all(row["contender"] == "pbrl" and row["is_met"] is None for row in rows)
     assert all("updates/s" in row["note"] for row in rows)
     with pytest.raises(SystemExit, match="unknown sections"):
-        tiny.main(sections=("nonsense",))
+        tiny.main(tiny.OfflineOptions(sections=("nonsense",)))
 
 
 def test_a_contest_is_judged_by_time_and_by_losses(tiny, load):

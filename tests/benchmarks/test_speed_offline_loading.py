@@ -36,7 +36,8 @@ def test_the_program_writes_its_figures(load, tmp_path, monkeypatch):
         lambda runs, _, measure=loading.time_in_turns: measure(runs, 1, 1e-9),
     )
     program = load("speed_offline_loading")
-    program.main(output=tmp_path / "record.json", page=tmp_path / "page.md", rounds=1)
+    paths = {"output": tmp_path / "record.json", "page": tmp_path / "page.md"}
+    program.main(program.SpeedOptions(rounds=1, **paths))
     rows = json.loads((tmp_path / "record.json").read_text())["rows"]
     assert {row["section"] for row in rows} == {"loading time", "loading memory", "pairs"}
     assert "Minari" in (tmp_path / "page.md").read_text()

@@ -128,7 +128,7 @@ def test_held_memory_counts_shared_storage_once(load):
 def test_every_section_names_and_judges_its_aims(tiny, load, tmp_path):
     output, page = tmp_path / "speed.json", tmp_path / "speed.md"
     page.write_text("# Speed\n\nWhat holds it.\n")
-    tiny.main(rounds=1, output=output, page=page)
+    tiny.main(tiny.SpeedOptions(rounds=1, output=output, page=page))
     record = json.loads(output.read_text())
     rows = record["rows"]
     judged = [row for row in rows if row["aim"]]
@@ -148,4 +148,4 @@ def test_every_section_names_and_judges_its_aims(tiny, load, tmp_path):
 
 def test_sections_unknown_to_the_benchmark_are_refused(tiny):
     with pytest.raises(SystemExit, match="unknown sections"):
-        tiny.main(sections=("nonsense",))
+        tiny.main(tiny.SpeedOptions(sections=("nonsense",)))

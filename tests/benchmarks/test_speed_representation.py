@@ -23,7 +23,8 @@ def sections(monkeypatch):
 
 def test_every_section_has_its_rows(sections, tmp_path):
     output = tmp_path / "speed.json"
-    importlib.import_module("speed_representation").main(rounds=1, output=output)
+    program = importlib.import_module("speed_representation")
+    program.main(program.SpeedOptions(rounds=1, output=output))
     rows = json.loads(output.read_text())["rows"]
     assert [row["case"] for row in rows[:2]] == ["4 x 4 segments", "6 x 6 segments"]
     assert [row["is_met"] for row in rows[:2]] == [None, True]

@@ -54,7 +54,8 @@ def tiny(load, monkeypatch):
 
 def test_without_checkouts_our_own_updates_acting_and_memory_are_measured(tiny, load, tmp_path):
     output = tmp_path / "speed.json"
-    load("speed_sequence").main(rounds=1, output=output)
+    program = load("speed_sequence")
+    program.main(program.SequenceOptions(rounds=1, output=output))
     rows = json.loads(output.read_text())["rows"]
     sections = [row["section"] for row in rows]
     assert sections.count("OPPO update") == sections.count("DTR update") == 2
