@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor, nn
 
 from pbrl.networks import mlp
@@ -29,7 +29,8 @@ class TacoConfig:
         curl: also let two views of one state find each other (Laskin et al. 2020).
         reward: also foretell the reward over the K actions.
         noise: standard deviation of what is added to a state for its second view, in the state's
-            own unit; 0 where images are shifted instead. Ours, as TACO sees images alone.
+            own unit; not looked at where the second view is given, as that of a shifted image.
+            Ours, as TACO sees images alone.
     """
 
     num_actions: int = 3
@@ -54,9 +55,12 @@ class TacoLosses(NamedTuple):
     curl: Float[Tensor, " batch"]
     reward: Float[Tensor, " batch"]
 
-    def total(self) -> Float[Tensor, ""]:
-        """Return the mean of their sum: all weights are 1."""
-        return (self.contrastive + self.curl + self.reward).mean()
+    def total(self, counts: Bool[Tensor, " batch"] | None = None) -> Float[Tensor, ""]:
+        """Return the mean of their sum, over the windows that count: all weights are 1."""
+        sums = self.contrastive + self.curl + self.reward
+        if counts is None:
+            return sums.mean()
+        return torch.where(counts, sums, 0.0).sum() / counts.sum().clamp(min=1)
 
 
 def contrastive_logits(
@@ -140,7 +144,7 @@ class Taco(nn.Module):
             torch.rand(features, features, generator=generator, device=device)
         )
 
-    def encode_states(self, states: Float[Tensor, " batch *state"]) -> Float[Tensor, "batch enc"]:
+    def encode_states(self, states: Real[Tensor, " batch *state"]) -> Float[Tensor, "batch enc"]:
         """Return the code of each state."""
         codes: Tensor = self.encoder(states)
         return codes
@@ -159,23 +163,24 @@ class Taco(nn.Module):
 
     def logits(
         self,
-        states: Float[Tensor, " batch *state"],
+        states: Real[Tensor, " batch *state"],
         actions: Float[Tensor, "batch time act"],
-        later_states: Float[Tensor, " batch *state"],
+        later_states: Real[Tensor, " batch *state"],
     ) -> Float[Tensor, "batch batch"]:
         """Return how well state and actions of each window fit the later states of all.
 
         The later states pass no gradient to the encoder, as in the code of TACO.
         """
-        joined = self._joined(states, actions)
-        return self._compare(self.foretell(joined), later_states)
+        features = self.state_features(self.encode_states(states))
+        return self._compare(self.foretell(self._join(features, actions)), later_states)
 
     def losses(
         self,
-        states: Float[Tensor, " batch *state"],
+        states: Real[Tensor, " batch *state"],
         actions: Float[Tensor, "batch time act"],
-        later_states: Float[Tensor, " batch *state"],
+        later_states: Real[Tensor, " batch *state"],
         rewards: Float[Tensor, " batch"],
+        other_views: Real[Tensor, " batch *state"] | None = None,
     ) -> TacoLosses:
         """Return the objective for windows of K actions, none of which crosses an episode's end.
 
@@ -187,19 +192,21 @@ class Taco(nn.Module):
             later_states: after the last one.
             rewards: summed over the K steps; not looked at without the reward's part. Where they
                 come from a model, without gradient.
+            other_views: of the same states, for CURL, such as images shifted otherwise; by default
+                the states with noise.
         """
-        joined = self._joined(states, actions)
+        features = self.state_features(self.encode_states(states))
+        joined = self._join(features, actions)
         contrastive = info_nce(self._compare(self.foretell(joined), later_states))
         curl = reward = torch.zeros_like(contrastive)
         if self.config.curl:
-            anchors = self.state_features(self.encode_states(self._view(states)))
-            curl = info_nce(self._compare(anchors, self._view(states)))
+            keys = self._with_noise(states) if other_views is None else other_views
+            curl = info_nce(self._compare(features, keys))
         if self.config.reward:
             reward = (self.reward_head(joined)[:, 0] - rewards.detach()).square()
         return TacoLosses(contrastive, curl, reward)
 
-    def _joined(self, states: Tensor, actions: Tensor) -> Float[Tensor, "batch both"]:
-        features = self.state_features(self.encode_states(states))
+    def _join(self, features: Tensor, actions: Tensor) -> Float[Tensor, "batch both"]:
         return torch.cat([features, self.encode_sequences(actions)], -1)
 
     def _compare(self, anchors: Tensor, states: Tensor) -> Float[Tensor, "batch batch"]:
@@ -207,8 +214,6 @@ class Taco(nn.Module):
             keys = self.state_features(self.encode_states(states))
         return contrastive_logits(anchors, keys, self.metric)
 
-    def _view(self, states: Tensor) -> Tensor:
-        if self.config.noise == 0:
-            return states
+    def _with_noise(self, states: Tensor) -> Tensor:
         noise = torch.randn(states.shape, generator=self._generator, device=states.device)
         return states + self.config.noise * noise
