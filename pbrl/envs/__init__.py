@@ -2,6 +2,7 @@
 
 from pbrl.envs.checks import EnvironmentFault, final_observations
 from pbrl.envs.opengl import RenderingUnavailable
+from pbrl.envs.pixels import PixelConfig
 from pbrl.envs.record import EnvRecord
 from pbrl.envs.recording import RecordSegments
 from pbrl.envs.registry import list_ids, make, parse_id
@@ -11,6 +12,7 @@ from pbrl.envs.vector import SerialVectorEnv
 __all__ = [
     "EnvRecord",
     "EnvironmentFault",
+    "PixelConfig",
     "RecordSegments",
     "RenderingUnavailable",
     "SerialVectorEnv",

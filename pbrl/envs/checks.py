@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
-from jaxtyping import Float32
+from jaxtyping import Float32, Real
 
 FloatArray = Float32[np.ndarray, "..."]
 
@@ -18,7 +18,7 @@ class EnvironmentFault(ValueError):
 def check_finite(
     env_id: str,
     step: int,
-    observations: Float32[np.ndarray, "env obs"],
+    observations: Real[np.ndarray, "env obs"],
     rewards: Float32[np.ndarray, " env"] | None = None,
 ) -> None:
     """Refuse NaN and infinity, saying where they came from.

@@ -15,9 +15,10 @@ __all__ = ["RenderingUnavailable", "gl_module", "mujoco", "probe"]
 
 PROBE_SECONDS = 60
 PROBE = "from mujoco.{name} import GLContext; c = GLContext(8, 8); c.make_current(); c.free()"
+WITHOUT_VIDEO = "Training without video goes on."
 ADVICE = (
     "On Debian or Ubuntu install libosmesa6 (renders without a GPU) or libegl1 (with one). "
-    "Training without video goes on."
+    + WITHOUT_VIDEO
 )
 
 _import_failure: str | None = None

@@ -10,6 +10,7 @@ import gymnasium
 import torch
 from gymnasium.vector import VectorEnv
 
+from pbrl.envs.pixels import PixelConfig, PixelLane, make_renderer
 from pbrl.envs.record import EnvRecord, installed_versions
 from pbrl.envs.tensors import TensorVectorEnv
 from pbrl.envs.vector import Lane, SerialVectorEnv, lane_seeds
@@ -29,11 +30,13 @@ def make(
     device: torch.device | str | None = None,
     backend: str = "auto",
     frame_size: tuple[int, int] = (240, 320),
+    pixels: PixelConfig | None = None,
     **options: Any,
 ) -> VectorEnv[Any, Any, Any]:
     """Return a vector environment; autoreset is SAME_STEP, actions lie in [-1, 1].
 
-    Observations are flat float32, rewards float32. `env.record` says what is run.
+    Observations are flat float32, as images flat uint8; rewards are float32. `env.record` says
+    what is run.
 
     Args:
         env_id: `gym/<any id registered with Gymnasium>`, `dmc/<domain>-<task>`,
@@ -46,6 +49,7 @@ def make(
         backend: "official" for the source's own Python package, "envpool" for the C++ version of
             the same task, "auto" for envpool where it is installed and has the task.
         frame_size: height and width in pixels of what `render` returns.
+        pixels: what is seen of a MuJoCo task instead of its state, with the official back end.
         **options: `max_episode_steps` (by default the source's own) and `camera` (name or number)
             for every source; `goal_visible` (default False, as in B-Pref and PEBBLE) and
             `reward_version` ("v2" or "v1") for Meta-World; `task_kwargs` for DMC. With `gym/`
@@ -54,7 +58,7 @@ def make(
     Raises:
         ValueError: if an id, a source or an option is unknown (the message names the nearest ids),
             or the actions are not continuous and bounded.
-        ImportError: if a package is missing, naming the extra to install.
+        ImportError: if a package is missing, naming the extra to install, or OpenGL for images.
     """
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
@@ -63,11 +67,17 @@ def make(
     if isinstance(env_id, str):
         parse_id(env_id)
     env: VectorEnv[Any, Any, Any]
+    if pixels is not None:
+        if backend not in ("auto", "official"):
+            raise ValueError(f"images are drawn with the backend 'official' alone, got {backend!r}")
+        backend = "official"
     if isinstance(env_id, str) and _choose_envpool(env_id, backend, options):
         module = importlib.import_module("pbrl.envs.envpool")
         env = module.make(env_id, num_envs, seed=seed, frame_size=frame_size, **options)
     else:
-        env = _make_official(env_id, num_envs, seed=seed, frame_size=frame_size, options=options)
+        env = _make_official(
+            env_id, num_envs, seed=seed, frame_size=frame_size, pixels=pixels, options=options
+        )
     return env if device is None else TensorVectorEnv(env, device)
 
 
@@ -111,6 +121,7 @@ def _make_official(
     *,
     seed: int | Sequence[int],
     frame_size: tuple[int, int],
+    pixels: PixelConfig | None,
     options: dict[str, Any],
 ) -> SerialVectorEnv:
     task: str | EnvConstructor
@@ -122,7 +133,13 @@ def _make_official(
         source, task = "gym", env_id
     module = _load(source)
     seeds = lane_seeds(seed, num_envs)
+    if pixels is not None:
+        options = pixels.camera_options(name) | options
     lanes: list[Lane] = [module.make_lane(task, seed=one, **options) for one in seeds]
+    if pixels is not None:
+        renderer = make_renderer(pixels, name)
+        lanes = [PixelLane(lane, pixels, renderer) for lane in lanes]
+        options = options | {"pixels": pixels}
     record = EnvRecord(
         id=name,
         backend="official",

@@ -14,8 +14,9 @@ from pbrl.envs.record import EnvRecord
 from pbrl.envs.rendering import Renderer, Scene
 from pbrl.envs.states import State
 
+Observations = Float32[np.ndarray, "env obs"] | UInt8[np.ndarray, "env obs"]
 StepResult = tuple[
-    Float32[np.ndarray, "env obs"],
+    Observations,
     Float32[np.ndarray, " env"],
     Bool[np.ndarray, " env"],
     Bool[np.ndarray, " env"],
@@ -130,8 +131,9 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
         self._centre = ((native.high + native.low) / 2).ravel().astype(np.float32)
         self._half_range = ((native.high - native.low) / 2).ravel().astype(np.float32)
         self._is_native = not self._centre.any() and bool((self._half_range == 1.0).all())
+        self._dtype = np.uint8 if space.dtype == np.uint8 else np.float32
         self.single_observation_space = spaces.Box(
-            space.low.astype(np.float32), space.high.astype(np.float32), dtype=np.float32
+            space.low.astype(self._dtype), space.high.astype(self._dtype), dtype=self._dtype
         )
         self.single_action_space = unit_box(native.shape)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -148,7 +150,7 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
         *,
         seed: int | Sequence[int] | None = None,
         options: dict[str, Any] | None = None,
-    ) -> tuple[Float32[np.ndarray, "env obs"], dict[str, Any]]:
+    ) -> tuple[Observations, dict[str, Any]]:
         """Start an episode in every sub-environment.
 
         Args:
@@ -163,7 +165,7 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
             self._seeds = lane_seeds(seed, self.num_envs)
         seeds = self._seeds if self._seeds is not None else [None] * self.num_envs
         self._seeds = None
-        observations = np.empty(self._observation_shape, np.float32)
+        observations = np.empty(self._observation_shape, self._dtype)
         for index, (lane, lane_seed) in enumerate(zip(self.lanes, seeds, strict=True)):
             observations[index], _ = lane.reset(lane_seed)
         check_finite(self.record.id, self._num_steps, observations)
@@ -181,7 +183,7 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
         """
         native = self._native_actions(actions)
         self._num_steps += 1
-        observations = np.empty(self._observation_shape, np.float32)
+        observations = np.empty(self._observation_shape, self._dtype)
         rewards = [0.0] * self.num_envs
         terminated = np.zeros(self.num_envs, np.bool_)
         truncated = np.zeros(self.num_envs, np.bool_)
