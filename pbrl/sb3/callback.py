@@ -22,7 +22,7 @@ from pbrl.training.build import build_preference_reward
 from pbrl.training.checkpoint import load_checkpoint, save_checkpoint
 from pbrl.training.config import PreferenceConfig
 from pbrl.training.files import plain
-from pbrl.training.preferences import Metrics
+from pbrl.training.reward_source import Metrics
 
 PURPOSES = ("replay", "queries", "teacher", "reward", "initial")
 

@@ -17,7 +17,7 @@ from pbrl.replay import ReplayBuffer
 from pbrl.sb3.gymnasium_vec_env import GymnasiumVecEnv
 from pbrl.sb3.spaces import action_encoder, observation_size
 from pbrl.training.collector import NUM_RECENT_EPISODES, StepRewards
-from pbrl.training.preferences import TrainingProgress
+from pbrl.training.reward_source import TrainingProgress
 
 
 def no_reward(observations: Tensor, actions: Tensor, true_rewards: Tensor) -> Tensor:

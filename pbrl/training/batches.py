@@ -7,7 +7,7 @@ import torch
 from pbrl.intrinsic import IntrinsicReward
 from pbrl.replay import Batch, ReplayBuffer
 from pbrl.replay_rules import ReplayRuleConfig, sample_batch
-from pbrl.training.preferences import RewardSource
+from pbrl.training.reward_source import RewardSource
 
 
 def draw_batch(  # noqa: PLR0913  one part of the method each

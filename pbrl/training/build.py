@@ -18,7 +18,8 @@ from pbrl.rewards import RewardEnsemble
 from pbrl.training.collector import Collector, EpisodeWatcher
 from pbrl.training.config import EnvironmentConfig, PreferenceConfig, TrainConfig
 from pbrl.training.online import PURPOSES, OnlineLoop
-from pbrl.training.preferences import PreferenceReward, TrueReward
+from pbrl.training.preferences import PreferenceReward
+from pbrl.training.reward_source import TrueReward
 
 UNLIMITED_EPISODE = 1_000_000  # steps, where an environment has no time limit
 TRAINING_ENV, EVALUATION_ENV, RANDOM_POLICY = 0, 1, 2  # keys of the seeds that each gets

@@ -12,12 +12,8 @@ from pbrl.replay import Batch, ReplayBuffer
 from pbrl.training.batches import draw_batch
 from pbrl.training.collector import Collector
 from pbrl.training.config import TrainConfig
-from pbrl.training.preferences import (
-    Metrics,
-    PreferenceReward,
-    TrainingProgress,
-    TrueReward,
-)
+from pbrl.training.preferences import PreferenceReward
+from pbrl.training.reward_source import Metrics, TrainingProgress, TrueReward
 
 PURPOSES = ("agent", "actions", "replay", "queries", "teacher", "reward", "initial")
 

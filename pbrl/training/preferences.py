@@ -1,11 +1,10 @@
-"""Where an online agent's reward comes from: the environment itself, or preferences."""
+"""A reward that an online agent learns from preferences."""
 
 import time
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import replace
+from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from pbrl.feedback import Answers, FeedbackStore, Queries
@@ -18,133 +17,7 @@ from pbrl.replay import ReplayBuffer
 from pbrl.reward_learning import RewardLearner
 from pbrl.segments import Segments
 from pbrl.training.config import Control
-
-Metrics = dict[str, float]
-
-
-@dataclass(frozen=True)
-class TrainingProgress:
-    """What a teacher scales its thresholds by.
-
-    Attributes:
-        recent_return: mean true return of the last training episodes.
-        episode_length: steps of a full episode.
-    """
-
-    recent_return: float
-    episode_length: int
-
-
-@runtime_checkable
-class RewardSource(Protocol):
-    """What the loop needs to know about rewards."""
-
-    def step_rewards(
-        self,
-        observations: Float[Tensor, "env obs"],
-        actions: Float[Tensor, "env act"],
-        true_rewards: Float[Tensor, " env"],
-    ) -> Float[Tensor, " env"]:
-        """Return the rewards to store with new steps."""
-        ...
-
-    def hold_session(self, step: int, stride: int, progress: TrainingProgress) -> Metrics | None:
-        """Ask, learn the reward and relabel the replay buffer, if a session is due.
-
-        Answers to earlier queries make a session too, once there are enough of them.
-
-        Args:
-            step: environment steps so far.
-            stride: environment steps since the last call; 0 while the run waits.
-            progress: what the teacher may want to know.
-
-        Returns:
-            What the session came to; None if none was due.
-        """
-        ...
-
-    def waits_for(self, step: int) -> str:
-        """Return what must come in before the next step is taken, in words; empty for nothing."""
-        ...
-
-    def wait(self) -> None:
-        """Let a moment pass."""
-        ...
-
-    @property
-    def is_asking(self) -> bool:
-        """Whether part of the budget is left."""
-        ...
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether there is a reward to learn from; before that the agent explores."""
-        ...
-
-    @property
-    def num_asked(self) -> int:
-        """Queries asked so far."""
-        ...
-
-    @property
-    def num_labelled(self) -> int:
-        """Labels received so far."""
-        ...
-
-    def ask_again(self, progress: TrainingProgress) -> None:
-        """Put queries that were asked but not answered to the teacher once more."""
-        ...
-
-    def saved(self) -> None:
-        """Note that a checkpoint holds everything that happened so far."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything that a resumed run needs."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        ...
-
-
-class TrueReward:
-    """The environment's own reward: the agent that learns from it is the oracle."""
-
-    is_asking = False
-    is_ready = True
-    num_asked = 0
-    num_labelled = 0
-
-    def step_rewards(self, observations: Tensor, actions: Tensor, true_rewards: Tensor) -> Tensor:
-        """Return the true rewards."""
-        del observations, actions
-        return true_rewards
-
-    def hold_session(self, step: int, stride: int, progress: TrainingProgress) -> None:
-        """Ask nobody."""
-        del step, stride, progress
-
-    def waits_for(self, step: int) -> str:
-        """Return nothing: true rewards are there at once."""
-        del step
-        return ""
-
-    def wait(self) -> None:
-        """Do nothing: nobody waits."""
-
-    def ask_again(self, progress: TrainingProgress) -> None:
-        """Do nothing: nobody was asked."""
-
-    def saved(self) -> None:
-        """Do nothing: nobody waits for a checkpoint."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return nothing: there is no state."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore nothing."""
+from pbrl.training.reward_source import Metrics, TrainingProgress
 
 
 class PreferenceReward:

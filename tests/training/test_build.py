@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from pbrl.training.build import build_loop, dimensions, make_env
-from pbrl.training.preferences import PreferenceReward, TrueReward
+from pbrl.training.preferences import PreferenceReward
+from pbrl.training.reward_source import TrueReward
 
 
 def test_the_parts_are_those_of_the_configuration(tiny_config):

@@ -8,7 +8,8 @@ from pbrl.randomness import Generators
 from pbrl.replay import ReplayBuffer
 from pbrl.reward_learning import RewardLearner, RewardLearningConfig
 from pbrl.rewards import RewardConfig, RewardEnsemble
-from pbrl.training.preferences import PreferenceReward, TrainingProgress, corrupted
+from pbrl.training.preferences import PreferenceReward, corrupted
+from pbrl.training.reward_source import TrainingProgress
 
 PROGRESS = TrainingProgress(recent_return=0.0, episode_length=20)
 

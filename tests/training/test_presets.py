@@ -6,7 +6,8 @@ from pbrl.queries import FeedbackSchedule
 from pbrl.training.config import TrainConfig
 from pbrl.training.decode import decode
 from pbrl.training.files import plain
-from pbrl.training.presets import AGENTS, PEBBLE_PAPER, PPE, QPA_PAPER, make_config
+from pbrl.training.preset_numbers import PEBBLE_PAPER, PPE, QPA_PAPER
+from pbrl.training.presets import AGENTS, make_config
 
 
 def test_pebble_on_walker_walk_has_the_numbers_of_b_pref():
