@@ -33,6 +33,7 @@ class EpisodeStarts:
         self._options = options or {}
         self._common: State = {}  # of the first episode; others keep what differs
         self._episodes: dict[int, State] = {}
+        self._looks_above = _MIN_KEPT  # episodes; so often that the cost per episode is constant
         self._can_read = True
         self._env: SerialVectorEnv | None = None
 
@@ -103,9 +104,11 @@ class EpisodeStarts:
         }
 
     def _forget_overwritten(self, replay: ReplayBuffer) -> None:
+        if len(self._episodes) <= self._looks_above:
+            return
         kept = set(replay.completed_episodes().tolist()) | set(replay.open_episodes.tolist())
-        if len(self._episodes) > max(_MIN_KEPT, 2 * len(kept)):
-            self._episodes = {one: state for one, state in self._episodes.items() if one in kept}
+        self._episodes = {one: state for one, state in self._episodes.items() if one in kept}
+        self._looks_above = max(_MIN_KEPT, 2 * len(self._episodes))
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as arrays."""
