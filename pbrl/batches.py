@@ -1,7 +1,9 @@
 """What an update of an agent learns from: transitions of one step, or of several."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Bool, Float, Real
 from torch import Tensor
 
@@ -25,6 +27,14 @@ class Batch:
     next_observations: Real[Tensor, "batch obs"]
     terminated: Float[Tensor, " batch"]
 
+    def seen_through(self, view: Callable[[Tensor], Tensor]) -> "Batch":
+        """Return the same transitions with every observation as `view` shows it."""
+        return replace(
+            self,
+            observations=view(self.observations),
+            next_observations=view(self.next_observations),
+        )
+
 
 @dataclass(frozen=True)
 class MultiStepBatch(Batch):
@@ -42,6 +52,15 @@ class MultiStepBatch(Batch):
     action_sequences: Float[Tensor, "batch time act"]
     later_observations: Real[Tensor, "batch obs"]
     is_whole: Bool[Tensor, " batch"]
+
+    def seen_through(self, view: Callable[[Tensor], Tensor]) -> "MultiStepBatch":
+        """Return the same transitions with every observation as `view` shows it."""
+        return replace(
+            self,
+            observations=view(self.observations),
+            next_observations=view(self.next_observations),
+            later_observations=view(self.later_observations),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,3 +91,21 @@ class BatchSteps:
 
 
 ONE_STEP = BatchSteps()
+
+
+def multistep(batch: Batch, steps: BatchSteps) -> MultiStepBatch:
+    """Return a batch that was drawn for these steps as one that tells of its actions.
+
+    Raises:
+        TypeError: if it holds transitions of one step although more were asked for.
+    """
+    if isinstance(batch, MultiStepBatch):
+        return batch
+    if steps.length > 1:
+        raise TypeError(f"the batch must reach over {steps}, got transitions of one step")
+    return MultiStepBatch(
+        **vars(batch),
+        action_sequences=batch.actions[:, None],
+        later_observations=batch.next_observations,
+        is_whole=torch.ones_like(batch.rewards, dtype=torch.bool),
+    )

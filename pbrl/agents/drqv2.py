@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pbrl.agents.drqv2_losses import clip_to_cube, policy_loss, standard_deviation
 from pbrl.agents.sac_losses import critic_loss, soft_target
 from pbrl.agents.state import AgentOfParts, Parts
-from pbrl.batches import Batch, BatchSteps, MultiStepBatch
+from pbrl.batches import Batch, BatchSteps, MultiStepBatch, multistep
 from pbrl.checks import check_fields
 from pbrl.encoders import Encoder, EncoderConfig, TrunkedCritics, make_trunk, shift_each
 from pbrl.networks import EnsembleMLP, frozen, mlp, move_towards
@@ -170,8 +170,7 @@ class DrQv2(AgentOfParts[DrQv2Config]):
         Raises:
             TypeError: if there is more than one step to it and the batch says nothing of them.
         """
-        if self.batch_steps.length > 1 and not isinstance(batch, MultiStepBatch):
-            raise TypeError(f"the batch must reach over {self.batch_steps}")
+        told = multistep(batch, self.batch_steps)
         features = self.encoder(self._shifted(batch.observations))
         with torch.no_grad():
             next_features = self.encoder(self._shifted(batch.next_observations))
@@ -179,8 +178,7 @@ class DrQv2(AgentOfParts[DrQv2Config]):
         metrics = self.update_critic(seen) | self.update_actor(features.detach(), batch.actions)
         move_towards(self.target_critic, self.critic, self.config.target_rate)
         if self.taco is not None:
-            assert isinstance(batch, MultiStepBatch)  # its K actions, or n steps, are more than one
-            metrics |= self.update_taco(batch)
+            metrics |= self.update_taco(told)
         self.num_updates += 1
         return metrics
 

@@ -1,14 +1,13 @@
 """Soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905) as in B-Pref (Lee et al. 2021)."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pbrl.checks import check_fields
 from pbrl.agents.sac_losses import (
     actor_loss,
     critic_loss,
@@ -18,9 +17,11 @@ from pbrl.agents.sac_losses import (
 )
 from pbrl.agents.state import AgentOfParts, Parts
 from pbrl.agents.tanh_gaussian import LogStdMode, TanhGaussian, log_density, squash
+from pbrl.batches import Batch, BatchSteps
+from pbrl.checks import check_fields
 from pbrl.networks import EnsembleMLP, frozen, move_towards
-from pbrl.replay import Batch
 from pbrl.running_moments import RunningMoments
+from pbrl.state_codes import StateCodesConfig, make_codes
 
 LARGEST_INPUT = 10.0  # standard deviations, as `VecNormalize` of stable-baselines3 keeps
 
@@ -53,6 +54,9 @@ class SACConfig:
             all batches so far, cut off at ten standard deviations, as `VecNormalize` of
             stable-baselines3 does. B-Pref does not. On Meta-World, whose observations are
             positions in metres that differ by centimetres, the networks learn sooner with it.
+        codes: let the networks see states and actions through TACO's codes (Zheng et al. 2023),
+            which are learned beside them; None shows them as they are. Its objective comes last in
+            an update, and the critics' gradient trains the codes too, as in TACO's code.
     """
 
     hidden_sizes: tuple[int, ...] = (1024, 1024)
@@ -70,6 +74,7 @@ class SACConfig:
     log_std_mode: LogStdMode = "tanh"
     initialization: Literal["orthogonal", "torch"] = "orthogonal"
     normalize_observations: bool = False
+    codes: StateCodesConfig | None = None
 
     def __post_init__(self) -> None:
         smallest_width = min(self.hidden_sizes, default=0)
@@ -124,8 +129,9 @@ class SAC(AgentOfParts[SACConfig]):
         entropy = config.target_entropy
         self.target_entropy = -float(action_dim) if entropy is None else entropy
         self.observation_moments = RunningMoments(observation_dim).to(device)
+        self.codes = make_codes(config.codes, observation_dim, action_dim, generator=generator)
         self.actor = TanhGaussian(
-            observation_dim,
+            self.codes.num_state_features,
             action_dim,
             config.hidden_sizes,
             log_std_bounds=config.log_std_bounds,
@@ -149,10 +155,11 @@ class SAC(AgentOfParts[SACConfig]):
     def reset_critic(self) -> None:
         """Draw new critics, copy them to the targets and forget the critics' optimiser.
 
-        Actor and temperature stay: PEBBLE's switch from exploration to preferences.
+        Actor, temperature and codes stay: PEBBLE's switch from exploration to preferences.
         """
-        config = self.config
-        sizes = (self.observation_dim + self.action_dim, *config.hidden_sizes, 1)
+        config, codes = self.config, self.codes
+        width = codes.num_state_features + codes.num_action_features
+        sizes = (width, *config.hidden_sizes, 1)
         self.critic, self.target_critic = (
             EnsembleMLP(
                 2, sizes, initialization=config.initialization, generator=self.generator
@@ -162,8 +169,16 @@ class SAC(AgentOfParts[SACConfig]):
         self.target_critic.load_state_dict(self.critic.state_dict())
         self.target_critic.requires_grad_(requires_grad=False)
         self.critic_optimizer = torch.optim.Adam(
-            self.critic.parameters(), lr=config.critic_lr, betas=config.betas, fused=True
+            [*self.critic.parameters(), *codes.encoders()],
+            lr=config.critic_lr,
+            betas=config.betas,
+            fused=True,
         )
+
+    @property
+    def batch_steps(self) -> BatchSteps:
+        """How far the transitions of an update reach."""
+        return self.codes.batch_steps
 
     @property
     def temperature(self) -> Float[Tensor, ""]:
@@ -198,36 +213,45 @@ class SAC(AgentOfParts[SACConfig]):
         self, observations: Float[Tensor, "batch obs"], actions: Float[Tensor, "batch act"]
     ) -> Float[Tensor, "critic batch"]:
         """Return each critic's Q(s, a)."""
-        return _evaluate(self.critic, self._inputs(observations), actions)
+        return self._evaluate(self.critic, self._inputs(observations), actions)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
-        """Update the critics, then actor and temperature, then the targets; return metrics."""
+        """Update the critics, then actor and temperature, then targets and codes; return metrics.
+
+        Args:
+            batch: reaching as far as `batch_steps` says.
+        """
         if self.config.normalize_observations:
             self.observation_moments.update(batch.observations)
-            batch = replace(
-                batch,
-                observations=self._inputs(batch.observations),
-                next_observations=self._inputs(batch.next_observations),
-            )
-        metrics = self.update_critic(batch)
+            batch = batch.seen_through(self._standardized)
+        seen = self._encoded(batch)
+        metrics = self.update_critic(seen)
         if self.num_updates % self.config.actor_update_every == 0:
-            metrics |= self.update_actor(batch.observations)
+            metrics |= self.update_actor(seen.observations.detach())
         if self.num_updates % self.config.target_update_every == 0:
             move_towards(self.target_critic, self.critic, self.config.target_rate)
+        metrics |= self.codes.learn(batch)
         self.num_updates += 1
         return metrics
+
+    def _encoded(self, batch: Batch) -> Batch:
+        """Return transitions with codes in place of states; the critics' loss trains them."""
+        observations = self.codes.encode_states(batch.observations)
+        with torch.no_grad():
+            following = self.codes.encode_states(batch.next_observations)
+        return Batch(observations, batch.actions, batch.rewards, following, batch.terminated)
 
     def update_critic(self, batch: Batch) -> dict[str, Tensor]:
         """Take one step of both critics towards the soft Bellman target.
 
-        The batch holds what the networks see: with `normalize_observations`, standardised.
+        The batch holds what the networks see of states: standardised if they are, and encoded.
         """
         with torch.no_grad():
             next_actions, log_prob = self._sample(batch.next_observations)
-            next_q = _evaluate(self.target_critic, batch.next_observations, next_actions)
+            next_q = self._evaluate(self.target_critic, batch.next_observations, next_actions)
             next_value = soft_value(next_q, log_prob, self.temperature)
             target = soft_target(batch.rewards, batch.terminated, next_value, self.config.discount)
-        q = _evaluate(self.critic, batch.observations, batch.actions)
+        q = self._evaluate(self.critic, batch.observations, batch.actions)
         loss = critic_loss(q, target)
         self.critic_optimizer.zero_grad()
         loss.backward()
@@ -242,7 +266,7 @@ class SAC(AgentOfParts[SACConfig]):
         temperature = self.temperature
         actions, log_prob = self._sample(observations)
         with frozen(self.critic):
-            q = _evaluate(self.critic, observations, actions)
+            q = self._evaluate(self.critic, observations, actions)
         by_actor = actor_loss(q, log_prob, temperature)
         by_temperature = temperature_loss(temperature, log_prob, self.target_entropy)
         self.policy_optimizer.zero_grad()
@@ -273,10 +297,14 @@ class SAC(AgentOfParts[SACConfig]):
             "policy_optimizer": self.policy_optimizer,
             "critic_optimizer": self.critic_optimizer,
             "observation_moments": moments,
+            **self.codes.parts(),
         }
 
     def _inputs(self, observations: Tensor) -> Tensor:
         """Return what the networks see of observations."""
+        return self.codes.encode_states(self._standardized(observations))
+
+    def _standardized(self, observations: Tensor) -> Tensor:
         if not self.config.normalize_observations:
             return observations
         standardized = self.observation_moments.standardize(observations)
@@ -288,12 +316,13 @@ class SAC(AgentOfParts[SACConfig]):
         noise = torch.empty_like(mean).normal_(generator=self.generator)
         return squash(mean, log_std, noise)
 
-
-def _evaluate(
-    critic: EnsembleMLP,
-    observations: Float[Tensor, "batch obs"],
-    actions: Float[Tensor, "batch act"],
-) -> Float[Tensor, "critic batch"]:
-    """Return each critic's Q(s, a)."""
-    q: Tensor = critic(torch.cat((observations, actions), -1).unsqueeze(0))
-    return q.squeeze(-1)
+    def _evaluate(
+        self,
+        critic: EnsembleMLP,
+        observations: Float[Tensor, "batch seen"],
+        actions: Float[Tensor, "batch act"],
+    ) -> Float[Tensor, "critic batch"]:
+        """Return each critic's Q(s, a)."""
+        codes = self.codes.encode_actions(actions)
+        q: Tensor = critic(torch.cat((observations, codes), -1).unsqueeze(0))
+        return q.squeeze(-1)

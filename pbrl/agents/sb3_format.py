@@ -55,14 +55,19 @@ def to_sb3(
         settings: further arguments of `stable_baselines3.SAC`, such as `buffer_size`.
 
     Raises:
-        ValueError: if the agent bounds its standard deviation otherwise or standardises its
-            observations, or the spaces do not fit.
+        ValueError: if the agent bounds its standard deviation otherwise, standardises or encodes
+            its observations, or the spaces do not fit.
     """
     config = agent.config
     if config.normalize_observations:
         raise ValueError(
             "policies of stable-baselines3 standardise no observations; train the agent with "
             "SACConfig(normalize_observations=False)"
+        )
+    if config.codes is not None:
+        raise ValueError(
+            "policies of stable-baselines3 see states as they are; train the agent with "
+            "SACConfig(codes=None)"
         )
     if (config.log_std_mode, config.log_std_bounds) != ("clamp", LOG_STD_BOUNDS):
         raise ValueError(
