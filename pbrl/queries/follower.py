@@ -17,6 +17,7 @@ class RunStatus:
         phase: what it is doing or waiting for; empty while it goes on.
         score_name: what the curve shows.
         curve: step, score and queries asked at each evaluation.
+        is_asking: whether it may ask more.
         is_over: whether it came to its end.
     """
 
@@ -27,6 +28,7 @@ class RunStatus:
     phase: str = ""
     score_name: str = ""
     curve: Sequence[tuple[int, float, int]] = ()
+    is_asking: bool = True
     is_over: bool = False
 
 

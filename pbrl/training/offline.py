@@ -50,6 +50,7 @@ class OfflineLoop:
         self.stage = stage
         self.standardizer = standardizer
         self.num_asked = self.num_labelled = num_labels
+        self.is_asking = False
         self.step = 0
         self._metrics: dict[str, Tensor] = {}
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pbrl.agents.sac import SAC
+from pbrl.agents.protocol import OnlineAgent
 from pbrl.intrinsic import IntrinsicReward
 from pbrl.randomness import Generators
 from pbrl.replay import Batch, ReplayBuffer
@@ -40,7 +40,7 @@ class OnlineLoop:
         config: TrainConfig,
         *,
         collector: Collector,
-        agent: SAC,
+        agent: OnlineAgent,
         source: PreferenceReward | TrueReward,
         intrinsic: IntrinsicReward,
         generators: Generators,
@@ -73,6 +73,11 @@ class OnlineLoop:
     def num_labelled(self) -> int:
         """Labels received so far."""
         return self.source.num_labelled
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether part of the budget is left."""
+        return self.source.is_asking
 
     @property
     def num_milestones(self) -> int:
@@ -131,6 +136,7 @@ class OnlineLoop:
             rule=self.config.replay_rule,
             intrinsic=self.intrinsic,
             generator=self.generators["replay"],
+            steps=self.agent.batch_steps,
         )
 
     @property
@@ -152,7 +158,10 @@ class OnlineLoop:
         self.agent.reset_critic()
         assert self.config.preferences is not None
         for _ in range(self.config.preferences.warm_up_updates):
-            self.agent.update(self.replay.sample(self.config.batch_size, self.generators["replay"]))
+            batch = self.replay.sample(
+                self.config.batch_size, self.generators["replay"], steps=self.agent.batch_steps
+            )
+            self.agent.update(batch)
 
     def metrics(self) -> Metrics:
         """Return what a row of the log says; this waits for the device."""

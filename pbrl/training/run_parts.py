@@ -82,6 +82,11 @@ class Loop(Protocol):
         ...
 
     @property
+    def is_asking(self) -> bool:
+        """Whether more labels may be asked for."""
+        ...
+
+    @property
     def num_milestones(self) -> int:
         """Grows with whatever must not be lost; a checkpoint is written then."""
         ...

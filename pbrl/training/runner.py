@@ -153,6 +153,7 @@ class Run:
             phase=phase,
             score_name=self.score_name,
             curve=tuple(self.curve),
+            is_asking=loop.is_asking and not is_over,
             is_over=is_over,
         )
         self._follower.follow(status)

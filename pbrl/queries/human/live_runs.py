@@ -60,6 +60,14 @@ def list_runs(connection: Connection, study_id: int) -> list[LiveRun]:
     ]
 
 
+def may_come(connection: Connection, study_id: int) -> bool:
+    """Return whether more queries may come: of a run, or the first ones of a study without any."""
+    if any(run.status.is_asking for run in list_runs(connection, study_id)):
+        return True
+    any_query = select(tables.query.c.id).where(tables.query.c.study_id == study_id).limit(1)
+    return connection.execute(any_query).first() is None
+
+
 def _status(plain: Mapping[str, Any]) -> RunStatus:
     curve = tuple((step, score, labels) for step, score, labels in plain["curve"])
     return RunStatus(**{**plain, "curve": curve})

@@ -248,7 +248,10 @@ def test_a_study_that_does_not_answer_stops_nobody(run, bench, monkeypatch):
 
 def test_owners_see_how_the_run_stands(run, bench):
     status = RunStatus(step=5, steps=9, num_asked=4, num_labelled=1, curve=((3, -1.5, 0),))
-    for one in (status, RunStatus(step=9, steps=9, num_asked=4, num_labelled=4, is_over=True)):
+    for one in (
+        status,
+        RunStatus(step=9, steps=9, num_asked=4, num_labelled=4, is_asking=False, is_over=True),
+    ):
         run.teacher.follow(one)
         with bench.database.reading() as connection:
             (found,) = list_runs(connection, bench.study.id)

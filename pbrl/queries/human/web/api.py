@@ -15,6 +15,7 @@ from pbrl.queries.human.assignments import (
     num_left,
 )
 from pbrl.queries.human.clips import shown_segments
+from pbrl.queries.human.live_runs import may_come
 from pbrl.queries.human.people import Person
 from pbrl.queries.human.studies import find_study, record_event
 from pbrl.queries.human.web.access import (
@@ -165,7 +166,8 @@ def _next(connection: Connection, person: Person, number: int) -> Tasks:
     tasks = [_task(connection, assignment) for assignment in assignments]
     if tasks or state != "open":
         return Tasks(state=state, tasks=tasks, progress=progress)
-    return Tasks(state="waiting" if progress.left else "finished", tasks=[], progress=progress)
+    is_waiting = progress.left > 0 or may_come(connection, person.study_id)
+    return Tasks(state="waiting" if is_waiting else "finished", tasks=[], progress=progress)
 
 
 def _task(connection: Connection, assignment: Assignment) -> TaskView:

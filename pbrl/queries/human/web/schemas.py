@@ -98,7 +98,8 @@ class Tasks(BaseModel):
     """Queries to answer, the first one first.
 
     Without tasks `state` says why: "paused" and "closed" are the study's, "waiting" means that
-    clips are being drawn or that others hold what is left, "finished" that nothing is left.
+    clips are being drawn, that others hold what is left, or that a run may ask more, "finished"
+    that nothing is left.
     """
 
     state: StudyState | Literal["waiting", "finished"]
@@ -211,6 +212,7 @@ class RunState(BaseModel):
     phase: str
     score_name: str
     curve: list[tuple[int, float, int]]
+    is_asking: bool
     is_over: bool
 
 

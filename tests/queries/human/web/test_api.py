@@ -1,5 +1,8 @@
 import pytest
 
+from pbrl.queries.follower import RunStatus
+from pbrl.queries.human.live_runs import LiveRun, save_run
+
 
 def test_what_an_annotator_is_told(site):
     study = site.browser("ada").get("/api/study").json()
@@ -78,6 +81,36 @@ def test_states_without_queries_say_why(make_site):
     assert site.next(ada)["state"] == "finished"
     assert owner.put("/api/admin/state", json={"state": "paused"}).status_code == 204
     assert site.next(ada)["state"] == "paused"
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ({}, "waiting"),
+        ({"is_asking": False}, "finished"),
+        ({"is_asking": False, "is_over": True}, "finished"),
+    ],
+)
+def test_nothing_is_finished_while_a_run_may_ask_more(make_site, status, state):
+    site = make_site(num_queries=1)
+    ada = site.browser("ada")
+    (task,) = site.next(ada)["tasks"]
+    site.answer(ada, task["assignment"], {"label": 0})
+    run = LiveRun(
+        study_id=site.study.id,
+        token="a1",
+        name="run",
+        status=RunStatus(step=5, steps=9, num_asked=1, num_labelled=1, **status),
+        updated_at=1.0,
+    )
+    with site.database.writing() as connection:
+        save_run(connection, run)
+    assert site.next(ada)["state"] == state
+
+
+def test_a_study_without_queries_waits_for_them(make_site):
+    site = make_site(num_queries=0)
+    assert site.next(site.browser("ada"))["state"] == "waiting"
 
 
 def test_programs_need_a_token_only(site):

@@ -21,7 +21,7 @@ const settings = {
 };
 
 const MESSAGES = {
-  waiting: ["Nothing to label just now", "Clips are being drawn, or others hold what is left. This page looks again by itself."],
+  waiting: ["Nothing to label just now", "Clips are being drawn, others hold what is left, or a run that learns from you will ask more. This page looks again by itself."],
   finished: ["All done", "There is nothing left for you to label. Thank you!"],
   paused: ["The study is paused", "Its owner has paused it. This page goes on when the study does."],
   closed: ["The study is closed", "Thank you for your help!"],
