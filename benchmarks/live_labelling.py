@@ -41,7 +41,7 @@ RUN = [
 def main(
     *,
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4),
-    steps: int = 7_000,
+    steps: int = 12_000,
     think: float = 8.0,
     at_once: int = 10,
     output: Path | None = None,
