@@ -17,8 +17,10 @@ from pbrl.hindsight import HindsightPrior
 from pbrl.label_noise import LabelNoise
 from pbrl.preference import is_correct, make_loss
 from pbrl.replay import ReplayBuffer
+from pbrl.reward_codes import RewardCodesLearner
 from pbrl.reward_learning_config import RewardLearningConfig
 from pbrl.rewards import STEPS_IN_CACHE, RewardEnsemble
+from pbrl.state_codes import StateCodes
 from pbrl.tally import Tally
 
 __all__ = ["RewardLearner", "RewardLearningConfig"]
@@ -36,13 +38,14 @@ class RewardLearner:
     Args:
         config: how to train.
         ensemble: what is trained.
-        generator: source of what the configuration adds to the ensemble, the world model of
-            Hindsight PRIOR; needed there alone.
+        generator: source of what is learned beside the ensemble, the world model of Hindsight PRIOR
+            and codes of states; needed there alone.
 
     Attributes:
         is_trained: whether the ensemble has learned from at least one label.
         label_noise: the estimate of how many labels are right, if it is made.
         hindsight: the prior over steps, if there is one.
+        codes: what trains the codes of states and actions, if the ensemble sees these.
 
     Raises:
         ValueError: if the ensemble sees images, or the generator lacks.
@@ -74,13 +77,20 @@ class RewardLearner:
                     "hindsight needs a generator for the parameters of its world model"
                 )
             observation_dim = len(ensemble.observation_moments.mean)
-            action_dim = ensemble.network.num_inputs - observation_dim
             self.hindsight = HindsightPrior(
-                config.hindsight, observation_dim, action_dim, generator=generator
+                config.hindsight, observation_dim, ensemble.action_dim, generator=generator
+            )
+        self.codes: RewardCodesLearner | None = None
+        if ensemble.config.codes is not None:
+            if generator is None:
+                raise ValueError("codes need a generator for the batches that they learn from")
+            assert isinstance(ensemble.codes, StateCodes)  # the configuration asks for them
+            self.codes = RewardCodesLearner(
+                ensemble.config.codes, ensemble.codes, generator=generator
             )
         self._loss = self.label_noise or loss
         self._optimizer = torch.optim.Adam(
-            ensemble.parameters(), lr=config.learning_rate, fused=True
+            ensemble.network.parameters(), lr=config.learning_rate, fused=True
         )
 
     def fit(
@@ -107,7 +117,7 @@ class RewardLearner:
             reward/loss (of the labels, mean over members, last pass), reward/steps, reward/passes,
             reward/accuracy if a label is not a tie, and reward/validation_accuracy if one of those
             is held out; with a prior reward/hindsight_loss, likewise and without its weight, and
-            what its world model came to, if it learned.
+            what its world model came to, if it learned; likewise of codes.
 
         Raises:
             ValueError: if there is no label.
@@ -116,6 +126,8 @@ class RewardLearner:
             raise ValueError("a reward cannot be learned from no labels at all")
         self._refresh_observation_moments(replay)
         world = self.learn_world(labelled, replay)
+        if self.codes is not None:
+            world |= self.codes.fit(replay, self.ensemble.standardized)
         training, held_out = self._split(labelled, replay)
         most = self.config.num_steps(len(training))
         most = most if max_steps is None else min(most, max_steps)
@@ -289,6 +301,8 @@ class RewardLearner:
             state["label_noise"] = self.label_noise.state_dict()
         if self.hindsight is not None:
             state["hindsight"] = self.hindsight.state_dict()
+        if self.codes is not None:
+            state["codes"] = self.codes.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -301,3 +315,5 @@ class RewardLearner:
             self.label_noise.load_state_dict(state["label_noise"])
         if self.hindsight is not None:
             self.hindsight.load_state_dict(state["hindsight"])
+        if self.codes is not None:
+            self.codes.load_state_dict(state["codes"])

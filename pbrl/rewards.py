@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from pbrl.encoders import Encoder, EncoderConfig, make_trunk
 from pbrl.networks import EnsembleMLP
 from pbrl.preference import sum_score
+from pbrl.reward_codes import RewardCodesConfig
 from pbrl.running_moments import RunningMoments
 from pbrl.segments import Segments
+from pbrl.state_codes import make_codes
 
 STEPS_IN_CACHE = 1024  # on a CPU, steps whose activations stay in the cache of a core
 
@@ -29,6 +31,8 @@ class RewardConfig:
             bound it.
         encoder: of observations that are flat images, the reward's own; None for numbers. Such a
             reward is learned beside its agent, by `JointPIQL`.
+        codes: let the networks see states and actions, normalised if they are, through TACO's codes
+            (Zheng et al. 2023), which are learned without labels; None shows them as they are.
         normalize_observations: standardise observations by the moments of the replay buffer at the
             time of the last fit. Not in B-Pref.
         normalize_rewards: standardise the mean reward, over the labelled steps of the last fit, to
@@ -40,6 +44,7 @@ class RewardConfig:
     activation: Literal["leaky_relu", "relu"] = "leaky_relu"
     output: Literal["tanh", "sigmoid", "linear"] = "tanh"
     encoder: EncoderConfig | None = None
+    codes: RewardCodesConfig | None = None
     normalize_observations: bool = False
     normalize_rewards: bool = False
 
@@ -50,6 +55,8 @@ class RewardConfig:
             raise ValueError(f"hidden_sizes must be positive, got {self.hidden_sizes}")
         if self.encoder is not None and self.normalize_observations:
             raise ValueError("normalize_observations must be False with an encoder of images")
+        if self.encoder is not None and self.codes is not None:
+            raise ValueError("codes must be None with an encoder of images: they are of states")
 
 
 class RewardEnsemble(nn.Module):
@@ -83,9 +90,15 @@ class RewardEnsemble(nn.Module):
             encoder = Encoder(config.encoder, observation_dim, generator)
             width = config.encoder.num_features
             self.encoder = nn.Sequential(encoder, make_trunk(encoder.num_outputs, width, generator))
+        codes = None if config.codes is None else config.codes.codes
+        self.action_dim = action_dim
+        self.codes = make_codes(
+            codes, width, action_dim, generator=generator or torch.default_generator
+        )
+        width = self.codes.num_state_features + self.codes.num_action_features
         self.network = EnsembleMLP(
             config.num_members,
-            (width + action_dim, *config.hidden_sizes, 1),
+            (width, *config.hidden_sizes, 1),
             activation=config.activation,
             output_activation="identity" if config.output == "linear" else config.output,
             generator=generator,
@@ -113,12 +126,24 @@ class RewardEnsemble(nn.Module):
         observations: Real[Tensor, "*batch obs"],
         actions: Float[Tensor, "*batch act"],
     ) -> Float[Tensor, "*batch in"]:
-        """Return what the networks see: observations, normalised or encoded, and actions."""
+        """Return what the networks see: observations, normalised or encoded, and actions.
+
+        Codes pass no gradient: they are learned by an objective of their own.
+        """
         if self.encoder is not None:
             observations = self.encoder(observations)
-        if self.config.normalize_observations:
-            observations = self.observation_moments.standardize(observations)
-        return torch.cat([observations, actions], -1)
+        observations = self.standardized(observations)
+        if self.config.codes is None:
+            return torch.cat([observations, actions], -1)
+        with torch.no_grad():
+            codes = self.codes.encode_states(observations), self.codes.encode_actions(actions)
+            return torch.cat(codes, -1)
+
+    def standardized(self, observations: Real[Tensor, "*batch obs"]) -> Real[Tensor, "*batch obs"]:
+        """Return observations normalised, if they are."""
+        if not self.config.normalize_observations:
+            return observations
+        return self.observation_moments.standardize(observations)
 
     def evaluate(
         self, inputs: Float[Tensor, "member_or_one *batch in"]

@@ -32,6 +32,7 @@ AGENTS: Mapping[str, str] = {
     "pearl": "pbrl.agents.iql:IQL",
     "preference-transformer": "pbrl.agents.iql:IQL",
     "sac": "pbrl.agents.sac:SAC",
+    **dict.fromkeys(("drqv2", "taco"), "pbrl.agents.drqv2:DrQv2"),
 }
 
 __all__ = ["AGENTS", "Agent", "agent_class"]

@@ -5,6 +5,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
+from pbrl.batches import Batch, BatchSteps
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes
 
 BatchT_contra = TypeVar("BatchT_contra", contravariant=True)
@@ -30,6 +31,26 @@ class Agent(Protocol[BatchT_contra]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned; learning goes on bit for bit."""
+        ...
+
+
+@runtime_checkable
+class OnlineAgent(Agent[Batch], Protocol):
+    """A policy that learns from the transitions of a replay buffer while they are made.
+
+    Attributes:
+        action_dim: size of an action.
+    """
+
+    action_dim: int
+
+    @property
+    def batch_steps(self) -> BatchSteps:
+        """How far the transitions of an update reach."""
+        ...
+
+    def reset_critic(self) -> None:
+        """Forget what was learned of values, as after an exploration that another reward led."""
         ...
 
 

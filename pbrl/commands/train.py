@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from pbrl.queries.teachers import Teacher
+from pbrl.training.code_presets import Representation
 from pbrl.training.config import Control, TrainConfig
 from pbrl.training.decode import decode
 from pbrl.training.presets import Preset, make_config
@@ -29,7 +30,10 @@ class TrainOptions:
     Attributes:
         env: environment id, such as dmc/walker-walk, metaworld/window-open-v3 or gym/Pendulum-v1.
         agent: sac learns from true reward (the oracle), pebble and qpa from preferences;
-            hindsight-prior is pebble, qpa-hindsight-prior qpa, with a prior over steps.
+            hindsight-prior is pebble, qpa-hindsight-prior qpa, with a prior over steps; drqv2 and
+            taco learn from true reward, and see images.
+        representation: let actor and critics see states through TACO's codes (taco), or the learned
+            reward (taco-reward).
         preset: sizes that two cores manage, the numbers of the method's own code, or those of the
             one protocol of PPE (NeurIPS 2025).
         teacher: the simulated teacher: oracle, noisy, mistake, skip, myopic or equal. With human
@@ -48,7 +52,10 @@ class TrainOptions:
     """
 
     env: Annotated[str, tyro.conf.Positional]
-    agent: Literal["sac", "pebble", "qpa", "hindsight-prior", "qpa-hindsight-prior"] = "qpa"
+    agent: Literal[
+        "sac", "pebble", "qpa", "hindsight-prior", "qpa-hindsight-prior", "drqv2", "taco"
+    ] = "qpa"
+    representation: Representation = "none"
     preset: Preset = "cpu"
     teacher: str = "oracle"
     study: str | None = None
@@ -66,8 +73,8 @@ class TrainOptions:
     @property
     def folder(self) -> Path:
         """Where the run goes."""
-        control = "" if self.control == "none" else f"-{self.control}"
-        return self.out or RUNS / self.env / f"{self.agent}{control}-{self.seed}"
+        parts = [one for one in (self.representation, self.control) if one != "none"]
+        return self.out or RUNS / self.env / "-".join([self.agent, *parts, str(self.seed)])
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -109,6 +116,7 @@ def configure(options: TrainOptions, rest: Sequence[str] = ()) -> TrainConfig:
         teacher="oracle" if is_human else options.teacher,
         sampler=options.sampler,
         control=options.control,
+        representation=options.representation,
         seed=options.seed,
     )
     return _parse(_with_study(config, options.study) if options.study else config, rest)

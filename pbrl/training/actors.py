@@ -124,7 +124,10 @@ def load_sac(path: Path) -> SAC:
         ValueError: if the file holds another kind of agent.
     """
     if path.suffix != SB3_SUFFIX:
-        return load_agent(path)[0]
+        agent, config = load_agent(path)
+        if not isinstance(agent, SAC):
+            raise ValueError(f"the agent of {path} is {config.agent}, which sees images")
+        return agent
     from pbrl.agents.sb3_format import from_sb3
 
     if not path.is_file():

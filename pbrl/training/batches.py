@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from pbrl.batches import ONE_STEP, BatchSteps
 from pbrl.intrinsic import IntrinsicReward
 from pbrl.replay import Batch, ReplayBuffer
 from pbrl.replay_rules import ReplayRuleConfig, sample_batch
@@ -18,6 +19,7 @@ def draw_batch(  # noqa: PLR0913  one part of the method each
     rule: ReplayRuleConfig,
     intrinsic: IntrinsicReward,
     generator: torch.Generator,
+    steps: BatchSteps = ONE_STEP,
 ) -> Batch:
     """Draw transitions with the reward to learn from.
 
@@ -32,10 +34,11 @@ def draw_batch(  # noqa: PLR0913  one part of the method each
         rule: the replay rule.
         intrinsic: reward of the exploration.
         generator: source of randomness, on the device of the replay buffer.
+        steps: how far transitions reach.
     """
     if not source.is_ready:
-        batch = replay.sample(batch_size, generator)
+        batch = replay.sample(batch_size, generator, steps=steps)
         return replace(batch, rewards=intrinsic(batch.observations, replay.all_observations()))
     return sample_batch(
-        replay, rule if source.is_asking else ReplayRuleConfig(), batch_size, generator
+        replay, rule if source.is_asking else ReplayRuleConfig(), batch_size, generator, steps
     )

@@ -3,9 +3,12 @@
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from gymnasium.vector import VectorEnv
 
 from pbrl import envs
+from pbrl.agents.drqv2 import DrQv2
+from pbrl.agents.protocol import OnlineAgent
 from pbrl.agents.sac import SAC
 from pbrl.intrinsic import IntrinsicReward
 from pbrl.queries.samplers import QuerySampler
@@ -75,19 +78,31 @@ def make_env(
         seed=derived_seed(config.seed, *key),
         device=config.device,
         backend=backend or config.environment.backend,
+        pixels=config.environment.pixels,
         **options,
     )
 
 
-def build_agent(config: TrainConfig, env: VectorEnv[Any, Any, Any], generators: Generators) -> SAC:
+def build_agent(
+    config: TrainConfig, env: VectorEnv[Any, Any, Any], generators: Generators
+) -> OnlineAgent:
     """Return the configured agent for the spaces of `env`."""
-    observation_dim, action_dim = dimensions(env)
-    return SAC(
-        config.sac,
-        observation_dim,
-        action_dim,
+    sizes, generator = dimensions(env), generators["agent"]
+    if config.drqv2 is not None:
+        return DrQv2(config.drqv2, *sizes, device=config.device, generator=generator)
+    return SAC(config.sac, *sizes, device=config.device, generator=generator)
+
+
+def build_replay(config: TrainConfig, env: VectorEnv[Any, Any, Any]) -> ReplayBuffer:
+    """Return the empty replay of a run, which keeps every frame of images once."""
+    num_envs, pixels = config.environment.num_envs, config.environment.pixels
+    return ReplayBuffer(
+        config.replay_capacity or config.steps + num_envs,
+        *dimensions(env),
+        num_envs=num_envs,
         device=config.device,
-        generator=generators["agent"],
+        observation_dtype=torch.float32 if pixels is None else torch.uint8,
+        num_frames=1 if pixels is None else pixels.num_frames,
     )
 
 
@@ -125,13 +140,7 @@ def build_loop(
     env = make_env(config, num_envs=num_envs, key=(TRAINING_ENV, resumes))
     generators = Generators(config.seed, PURPOSES, config.device)
     observation_dim, action_dim = dimensions(env)
-    replay = ReplayBuffer(
-        config.replay_capacity or config.steps + num_envs,
-        observation_dim,
-        action_dim,
-        num_envs=num_envs,
-        device=config.device,
-    )
+    replay = build_replay(config, env)
     agent = build_agent(config, env, generators)
     preferences = config.preferences
     episode_length = _episode_length(env)

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pbrl.agents.drqv2 import DrQv2Config
 from pbrl.agents.sac import SACConfig
+from pbrl.envs.pixels import PixelConfig
 from pbrl.intrinsic import IntrinsicConfig
 from pbrl.queries.patience import PatienceConfig
 from pbrl.queries.samplers import SamplerConfig
@@ -25,11 +27,14 @@ class EnvironmentConfig:
         num_envs: environments stepped at once; the papers use 1.
         backend: "official" packages, "envpool", or "auto" for the faster one that is installed.
         goal_visible: Meta-World only: whether the observation contains the goal.
+        pixels: images in place of the state, with their frame stack and action repeat; None shows
+            the state.
     """
 
     num_envs: int = 1
     backend: Literal["auto", "official", "envpool"] = "auto"
     goal_visible: bool = False
+    pixels: PixelConfig | None = None
 
     def __post_init__(self) -> None:
         if self.num_envs < 1:
@@ -80,6 +85,7 @@ class TrainConfig:
         device: where networks and replay live.
         environment: number and kind of environments.
         sac: the agent's networks and rates.
+        drqv2: those of an agent that sees images, and learns instead of it where they are given.
         batch_size: transitions per update.
         updates_per_step: agent updates per environment step; the papers use 1.
         seed_steps: first steps, taken with uniformly random actions and without updates.
@@ -104,6 +110,7 @@ class TrainConfig:
     device: str = "cpu"
     environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
     sac: SACConfig = field(default_factory=SACConfig)
+    drqv2: DrQv2Config | None = None
     batch_size: int = 256
     updates_per_step: float = 1.0
     seed_steps: int = 1_000
@@ -131,6 +138,7 @@ class TrainConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        self._check_images()
         if self.updates_per_step <= 0:
             raise ValueError(f"updates_per_step must be positive, got {self.updates_per_step}")
         if self.seed < 0 or self.seed_steps < 0:
@@ -141,4 +149,24 @@ class TrainConfig:
             raise ValueError(
                 f"replay_capacity must hold a batch of {self.batch_size}, "
                 f"got {self.replay_capacity}"
+            )
+
+    def _check_images(self) -> None:
+        pixels = self.environment.pixels
+        if (pixels is None) != (self.drqv2 is None):
+            raise ValueError(
+                "environment.pixels and drqv2 go together: one shows images, the other sees them"
+            )
+        if pixels is None or self.drqv2 is None:
+            return
+        shape = self.drqv2.encoder.image_shape
+        if shape != pixels.image_shape:
+            raise ValueError(
+                f"drqv2.encoder.image_shape must be that of the pixels, {pixels.image_shape}, "
+                f"got {shape}"
+            )
+        if self.preferences is not None:
+            raise ValueError(
+                "preferences must be None with images: a reward of images is learned offline, "
+                "beside its agent"
             )

@@ -18,8 +18,10 @@ from pbrl.queries.teachers import make_teacher
 from pbrl.replay_rules import ReplayRuleConfig
 from pbrl.reward_learning import RewardLearningConfig
 from pbrl.rewards import RewardConfig
+from pbrl.training.code_presets import Representation, with_codes
 from pbrl.training.config import Control, PreferenceConfig, TrainConfig
 from pbrl.training.hindsight_presets import WITH_PRIOR, with_prior
+from pbrl.training.pixel_presets import ON_IMAGES, pixel_config
 from pbrl.training.preset_numbers import (
     CPU_SOURCES,
     CPU_TASKS,
@@ -33,7 +35,7 @@ from pbrl.training.threads import SMALL
 
 Preset = Literal["cpu", "paper", "ppe"]
 PRESETS: tuple[Preset, ...] = ("cpu", "paper", "ppe")
-AGENTS = ("sac", "pebble", "qpa", *WITH_PRIOR)
+AGENTS = ("sac", "pebble", "qpa", *WITH_PRIOR, *ON_IMAGES)
 
 
 _SLOW_LEARNERS = ("dmc/quadruped", "dmc/humanoid")  # learning rate 1e-4 in B-Pref
@@ -47,6 +49,7 @@ def make_config(
     teacher: str | TeacherConfig = "oracle",
     sampler: str | SamplerConfig | None = None,
     control: Control = "none",
+    representation: Representation = "none",
     seed: int = 0,
 ) -> TrainConfig:
     """Return the configuration of an agent on an environment.
@@ -54,11 +57,13 @@ def make_config(
     Args:
         env: environment id.
         agent: "sac" learns from true reward, "pebble" and "qpa" from preferences; "hindsight-prior"
-            is PEBBLE, "qpa-hindsight-prior" QPA, with what a world model looks back on.
+            is PEBBLE, "qpa-hindsight-prior" QPA, with what a world model looks back on; "drqv2" and
+            "taco" learn from true reward, of images.
         preset: see the module.
         teacher: name of a simulated teacher, or its configuration.
         sampler: name of a sampler, or its configuration; by default the method's own.
         control: corrupts the labels.
+        representation: what is seen of states, see `with_codes`.
         seed: of everything that is drawn.
 
     Raises:
@@ -67,6 +72,21 @@ def make_config(
     source, _ = parse_id(env)
     if agent not in AGENTS:
         raise ValueError(f"unknown agent {agent!r}; there are {', '.join(AGENTS)}")
+    if representation != "none":
+        plain = make_config(
+            env,
+            agent,
+            preset=preset,
+            teacher=teacher,
+            sampler=sampler,
+            control=control,
+            seed=seed,
+        )
+        return with_codes(plain, representation)
+    if agent in (*ON_IMAGES, "sac") and control != "none":
+        raise ValueError(f"{control} needs labels, and {agent} learns from the true reward")
+    if agent in ON_IMAGES:
+        return pixel_config(env, agent, preset=preset, seed=seed)
     if agent in WITH_PRIOR:
         plain = make_config(
             env,
@@ -82,8 +102,6 @@ def make_config(
     preferences = None
     if agent != "sac":
         preferences = _preferences(agent, source, numbers, teacher, sampler, control)
-    elif control != "none":
-        raise ValueError(f"{control} needs labels, and sac learns from the true reward")
     config = TrainConfig(
         env=env,
         agent=agent,

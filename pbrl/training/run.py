@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from pbrl.agents.sac import SAC
+from pbrl.agents.protocol import OnlineAgent
 from pbrl.queries.follower import Follower
 from pbrl.queries.teachers import Teacher
 from pbrl.randomness import Generators, derived_seed
@@ -116,7 +116,7 @@ def load_policy(folder: Path) -> tuple[Policy, TrainConfig]:
     return lambda observations: agent.act(observations, deterministic=True), config
 
 
-def load_agent(path: Path) -> tuple[SAC, TrainConfig]:
+def load_agent(path: Path) -> tuple[OnlineAgent, TrainConfig]:
     """Return the agent of a run as it was saved, and the run's configuration.
 
     Args:

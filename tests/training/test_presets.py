@@ -6,6 +6,7 @@ from pbrl.queries import FeedbackSchedule
 from pbrl.training.config import TrainConfig
 from pbrl.training.decode import decode
 from pbrl.training.files import plain
+from pbrl.training.pixel_presets import ON_IMAGES
 from pbrl.training.preset_numbers import PEBBLE_PAPER, PPE, QPA_PAPER
 from pbrl.training.presets import AGENTS, make_config
 
@@ -84,7 +85,7 @@ def test_sheet_arithmetic_of_ten_thousand_labels():
 )
 def test_cpu_presets_exist_for_every_environment(agent, env):
     config = make_config(env, agent)
-    assert config.batch_size == 256
+    assert config.batch_size == (128 if agent in ON_IMAGES else 256)
     assert decode(TrainConfig, plain(config)) == config
 
 

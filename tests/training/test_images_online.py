@@ -1,0 +1,114 @@
+"""Runs on images from the first frame to a resumed end."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pbrl.agents.drqv2 import DrQv2
+from pbrl.batches import MultiStepBatch
+from pbrl.encoders import EncoderConfig
+from pbrl.envs import PixelConfig
+from pbrl.taco import TacoConfig
+from pbrl.training.build import build_loop
+from pbrl.training.config import EnvironmentConfig
+from pbrl.training.pixel_presets import pixel_config
+from pbrl.training.presets import make_config
+from pbrl.training.run import load_agent, train
+
+
+def tiny(agent="taco", steps=60):
+    pixels = PixelConfig(size=(24, 24), num_frames=2, action_repeat=25)  # episodes of 40 steps
+    plain = pixel_config("dmc/cartpole-swingup", agent, preset="cpu", seed=0)
+    taco = TacoConfig(num_features=8, hidden_size=8) if agent == "taco" else None
+    return replace(
+        plain,
+        steps=steps,
+        seed_steps=10,
+        environment=EnvironmentConfig(pixels=pixels),
+        drqv2=replace(
+            plain.drqv2,
+            encoder=EncoderConfig(
+                image_shape=pixels.image_shape, num_filters=2, num_features=4, shift=1
+            ),
+            hidden_size=8,
+            taco=taco,
+        ),
+        batch_size=8,
+        eval_every=30,
+        eval_episodes=1,
+        checkpoint_every=20,
+        log_every=10,
+    )
+
+
+@pytest.mark.parametrize("agent", ["drqv2", "taco"])
+def test_a_run_on_images_leaves_everything_behind(agent, tmp_path):
+    config = tiny(agent)
+    result = train(config, tmp_path / "run")
+    assert result.steps == 60
+    assert result.agent == agent
+    assert result.labels_asked == 0
+    assert result.environment["max_episode_steps"] == 40
+    assert [step for step, *_ in result.curve] == [30, 60]
+    loaded, _ = load_agent(tmp_path / "run")
+    assert isinstance(loaded, DrQv2)
+    assert loaded.num_updates == 25  # one for two steps after the random ones
+
+
+def test_the_replay_holds_single_frames_and_the_agent_gets_stacks():
+    loop = build_loop(tiny())
+    for _ in range(30):
+        loop.advance()
+    assert loop.replay.observation_dim == 2 * 3 * 24 * 24
+    assert loop.replay.all_observations().shape == (30, 3 * 24 * 24)
+    assert loop.replay.all_observations().dtype == torch.uint8
+    batch = loop._batch()
+    assert isinstance(batch, MultiStepBatch)
+    assert batch.observations.shape == (8, 2 * 3 * 24 * 24)
+    assert {"taco_contrastive_loss", "critic_loss"} <= set(loop.metrics())
+
+
+def test_state_goes_on_where_it_was():
+    loops = [build_loop(tiny()) for _ in range(2)]
+    for _ in range(25):
+        loops[0].advance()
+    loops[1].load_state_dict(loops[0].state_dict())
+    loops[0].replay.close_open_episodes()
+    for loop in loops:
+        batch = loop._batch()
+        loop.agent.update(batch)
+    seen = loops[0].collector.observations
+    found = [loop.agent.act(seen, deterministic=True) for loop in loops]
+    assert torch.equal(*found)
+
+
+def test_presets_are_those_of_the_official_code():
+    config = make_config("dmc/cheetah-run", "taco", preset="paper")
+    assert config.drqv2.taco == TacoConfig()
+    assert (config.batch_size, config.updates_per_step, config.seed_steps) == (1_024, 0.5, 2_000)
+    assert config.environment.pixels == PixelConfig()
+    assert config.drqv2.num_return_steps == 3
+    walker = make_config("dmc/walker-run", "drqv2", preset="paper")
+    assert (walker.batch_size, walker.drqv2.num_return_steps) == (256, 1)
+    assert make_config("dmc/quadruped-run", "taco", preset="paper").replay_capacity == 100_000
+
+
+def test_a_task_without_numbers_is_refused():
+    with pytest.raises(ValueError, match="has no numbers for taco on dmc/humanoid-run"):
+        make_config("dmc/humanoid-run", "taco", preset="paper")
+
+
+def test_labels_are_not_spoilt_where_there_are_none():
+    with pytest.raises(ValueError, match="needs labels, and drqv2 learns from the true reward"):
+        make_config("dmc/cheetah-run", "drqv2", control="flipped-labels")
+
+
+def test_images_and_who_sees_them_go_together(tiny_config):
+    pixels = EnvironmentConfig(pixels=PixelConfig())
+    with pytest.raises(ValueError, match="go together"):
+        replace(tiny_config, environment=pixels)
+    with pytest.raises(ValueError, match="image_shape must be that of the pixels"):
+        replace(tiny(), environment=pixels)
+    with pytest.raises(ValueError, match="preferences must be None with images"):
+        replace(tiny(), preferences=tiny_config.preferences)
