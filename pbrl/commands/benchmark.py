@@ -1,16 +1,19 @@
 """`pbrl benchmark`: run a suite piece by piece and make its table and figures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
 
+from pbrl.training.launchers import Launcher, LocalLauncher
+from pbrl.training.records import Records
 from pbrl.training.suite_report import write_report
 from pbrl.training.suite_runner import Outcome, SuiteRunner
-from pbrl.training.suites import Records, Suite, SuiteRun, check_data, find_suite, load_suite
+from pbrl.training.suites import Suite, SuiteRun, check_data, find_suite, load_suite
 
 SECONDS_PER_HOUR = 3_600.0
 FAILED = 1
@@ -62,7 +65,17 @@ class BenchmarkOptions:
 
     Attributes:
         suite: name of a suite in benchmarks/suites, or a file.
-        workers: runs at once, each with one thread.
+        launcher: local runs on this machine, ray on the nodes of a Ray cluster.
+        address: of the cluster: HOST:PORT of its head, from one of its nodes; ray://HOST:10001 from
+            elsewhere; auto for the one that this machine belongs to.
+        workers: runs at once; by default 1 on this machine, and as many as fit on a cluster.
+        cpus_per_run: that a run takes on a cluster; and its threads, on this machine too.
+        gpus_per_run: a fraction of a GPU that several runs share, or a whole number of them.
+        retries: how often a run goes on that was killed, or whose node was lost.
+        records: folder of the records, or a URL such as s3://bucket/folder; by default
+            benchmarks/results/SUITE.
+        runs: folder of the run folders; on a cluster best one that all nodes share. By default
+            runs/suites/SUITE.
         only: run just these.
         max_hours: stop, with checkpoints, after so many hours.
         report_only: make the table and the figures from the records there are, and run nothing.
@@ -71,12 +84,23 @@ class BenchmarkOptions:
     """
 
     suite: Annotated[str, tyro.conf.Positional]
-    workers: int = 1
+    launcher: Literal["local", "ray"] = "local"
+    address: str = "auto"
+    workers: int | None = None
+    cpus_per_run: float = 1.0
+    gpus_per_run: float = 0.0
+    retries: int = 2
+    records: str | None = None
+    runs: Path | None = None
     only: Filter = field(default_factory=Filter)
     max_hours: float = float("inf")
     report_only: bool = False
     list_runs: bool = False
     root: Path = Path()
+
+    def __post_init__(self) -> None:
+        if self.launcher == "local" and self.address != "auto":
+            raise ValueError(f"address {self.address!r} goes with --launcher ray")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -88,11 +112,13 @@ def main(arguments: Sequence[str]) -> int:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     suite = load_suite(find_suite(options.suite, options.root / "benchmarks" / "suites"))
-    records = Records(options.root / "benchmarks" / "results" / suite.name)
+    records = Records(options.records or options.root / "benchmarks" / "results" / suite.name)
     console = Console()
     if options.list_runs:
-        for run in options.only(suite.runs()):
-            mark = "recorded" if records.has(run) else "missing "
+        runs = options.only(suite.runs())
+        missing = {run.name for run in records.missing(runs)}
+        for run in runs:
+            mark = "missing " if run.name in missing else "recorded"
             console.print(f"{mark}  {run.name}", markup=False, highlight=False)
         return 0
     failed = False
@@ -109,15 +135,21 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(options: BenchmarkOptions, suite: Suite, records: Records, console: Console) -> Outcome:
     runs = options.only(suite.runs())
-    missing = [run for run in runs if not records.has(run)]
+    missing = records.missing(runs)
     check_data(missing)
-    console.print(f"{suite.title}: {len(runs) - len(missing)} of {len(runs)} runs are recorded")
-    with console.status("") as status:
+
+    def report(line: str) -> None:
+        console.print(line, markup=False, highlight=False)
+
+    report(f"{suite.title}: {len(runs) - len(missing)} of {len(runs)} runs are recorded")
+    with closing(_make_launcher(options, report)) as launcher, console.status("") as status:
         runner = SuiteRunner(
             records,
-            options.root / "runs" / "suites" / suite.name,
-            workers=options.workers,
-            report=lambda line: console.print(line, markup=False, highlight=False),
+            options.runs or options.root / "runs" / "suites" / suite.name,
+            launcher=launcher,
+            report=report,
+            retries=options.retries,
+            threads=max(1, int(options.cpus_per_run)),
         )
         outcome = runner.run(
             missing,
@@ -125,8 +157,24 @@ def _run(options: BenchmarkOptions, suite: Suite, records: Records, console: Con
             watch=status.update if console.is_terminal else None,
         )
     if outcome.is_stopped:
-        console.print("time is up; the same command goes on from here")
+        report("time is up; the same command goes on from here")
     if outcome.failed:
         names = ", ".join(run.name for run in outcome.failed)
-        console.print(f"{len(outcome.failed)} runs failed: {names}", markup=False)
+        report(f"{len(outcome.failed)} runs failed: {names}")
     return outcome
+
+
+def _make_launcher(options: BenchmarkOptions, report: Callable[[str], None]) -> Launcher:
+    if options.launcher == "local":
+        return LocalLauncher(
+            1 if options.workers is None else options.workers, gpus_per_run=options.gpus_per_run
+        )
+    from pbrl.training.launchers.ray_cluster import RayLauncher
+
+    return RayLauncher(
+        options.address,
+        cpus_per_run=options.cpus_per_run,
+        gpus_per_run=options.gpus_per_run,
+        workers=options.workers,
+        report=report,
+    )

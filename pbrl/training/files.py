@@ -50,10 +50,15 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value`, made plain, as indented JSON, whole or not at all."""
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Return `value`, made plain, as indented JSON."""
     text = json.dumps(plain(value), indent=2, ensure_ascii=False)
     # A point of a curve takes one line; line breaks inside strings are escaped and stay.
     text = _INNERMOST_LIST.sub(lambda match: re.sub(r"\n\s+", " ", match[1]).join("[]"), text)
-    write_text(path, text + "\n")
+    return text + "\n"
 
 
 def read_json(path: Path) -> Any:
@@ -62,10 +67,35 @@ def read_json(path: Path) -> Any:
     Raises:
         ValueError: naming the file, if it is not JSON.
     """
+    return parse_json(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a JSON file.
+
+    Raises:
+        ValueError: naming the file, if it is not text.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a JSON file: {error}") from error
+
+
+def parse_json(text: str, source: str) -> Any:
+    """Return what the text of a JSON file holds.
+
+    Args:
+        text: of the file.
+        source: what errors call it.
+
+    Raises:
+        ValueError: naming the source, if it is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{source} is not a JSON file: {error}") from error
 
 
 def differences(stored: Any, present: Any, name: str = "") -> list[str]:

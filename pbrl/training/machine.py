@@ -11,7 +11,7 @@ import torch
 
 import pbrl
 
-_PACKAGES = (
+PACKAGES = (
     "torch", "numpy", "gymnasium", "mujoco", "metaworld", "dm_control", "envpool",
     "stable-baselines3", "minari", "jax", "mujoco-mjx",
 )  # fmt: skip
@@ -20,7 +20,7 @@ _PACKAGES = (
 def versions() -> dict[str, str]:
     """Return the versions of Python, of this package and of those installed that change results."""
     found = {"python": platform.python_version(), "pbrl": pbrl.__version__}
-    for package in _PACKAGES:
+    for package in PACKAGES:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

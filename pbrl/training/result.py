@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pbrl.training.files import plain, read_json, write_json
+from pbrl.training.files import parse_json, plain, read_text, write_json
 
 SCHEMA = 1
 CONTROLS = ("none", "shuffled-labels", "flipped-labels")
@@ -93,8 +93,21 @@ class Result:
         Raises:
             ValueError: naming the file, the key, what was expected and what came.
         """
-        data = read_json(path)
-        _check(data, str(path))
+        return Result.parse(read_text(path), str(path))
+
+    @staticmethod
+    def parse(text: str, source: str) -> "Result":
+        """Return the record in the text of such a file.
+
+        Args:
+            text: of the file.
+            source: what errors call it.
+
+        Raises:
+            ValueError: naming the source, the key, what was expected and what came.
+        """
+        data = parse_json(text, source)
+        _check(data, source)
         data["curve"] = tuple((step, float(score), labels) for step, score, labels in data["curve"])
         for name in _FLOATS:
             data[name] = None if data[name] is None else float(data[name])

@@ -1,17 +1,16 @@
 """The folder of a run: who may write there, and with what it was started."""
 
 import platform
-import sys
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from pbrl.training.files import differences, plain, read_json, with_new_defaults, write_json
+from pbrl.training.folder_lock import LOCK, hold
 from pbrl.training.machine import commit, machine, versions
 
 CHECKPOINTS = "checkpoint"
-_LOCK = ".lock"
-_BEFORE_THE_RUN = (_LOCK, "versions.json", ".DS_Store")
+_BEFORE_THE_RUN = (LOCK, "versions.json", ".DS_Store")
 
 
 class RunFolder:
@@ -40,7 +39,7 @@ class RunFolder:
             raise FileNotFoundError(f"there is no run to resume in {path}: it has no config.json")
         if not resume:
             check_free(path)
-        self._lock = _lock(path)
+        self._lock = hold(path)
         try:
             if resume:
                 self._check_config(config)
@@ -129,27 +128,6 @@ def check_free(path: Path) -> None:
 def _is_leftover(name: str) -> bool:
     """Return whether a run stopped before its first step may have left this file."""
     return name in _BEFORE_THE_RUN or name.endswith(".tmp")
-
-
-def _lock(path: Path) -> IO[str]:
-    """Return an open file whose lock ends with the process, however it ends."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        file = (path / _LOCK).open("w", encoding="utf-8")
-    except OSError as error:
-        raise OSError(error.errno, f"cannot write the run folder ({error.strerror})", str(path)) \
-            from error  # fmt: skip
-    if sys.platform != "win32":
-        import fcntl
-
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.close()
-            raise BlockingIOError(
-                error.errno, "another process is writing this run", str(path)
-            ) from error
-    return file
 
 
 def _record_of_versions() -> dict[str, Any]:

@@ -1,28 +1,20 @@
-"""Running what a suite lacks, several processes at once, to be stopped at any moment."""
+"""Running what a suite lacks, several runs at once, to be stopped at any moment."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO
 
-from pbrl.training.metrics import read_metrics
+from pbrl.training.files import write_text
+from pbrl.training.launchers import Ending, Job, Launched, Launcher
+from pbrl.training.records import Records
 from pbrl.training.result import Result
-from pbrl.training.run_folder import is_run
-from pbrl.training.suites import Records, SuiteRun
+from pbrl.training.suites import SuiteRun
 
-# More than one thread each makes runs beside one another many times slower.
-ONE_THREAD = {
-    f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "VECLIB")
-}
-LAST_LINES = 15
 _POLL_SECONDS = 0.2
 _STOP_SECONDS = 120.0  # a run asked to stop writes a checkpoint first
 
@@ -45,38 +37,47 @@ class Outcome:
 
 
 class SuiteRunner:
-    """Runs suites as subprocesses with one thread each.
+    """Runs suites wherever a launcher starts runs; records are written by this process alone.
 
     Args:
         records: where the result of a finished run goes.
         folder: of the run folders and of what the runs print, one subfolder per run.
-        workers: processes at once.
+        launcher: starts the runs.
         report: gets a line whenever a run starts or ends.
-        command: what starts `pbrl`.
+        retries: how often a run goes on that was killed, or whose node was lost. One that fails by
+            itself would fail again and is not tried again.
+        threads: that each run computes with.
+        command: what starts `pbrl`; by default the Python of the machine that runs it.
 
     Raises:
-        ValueError: if there is not at least one worker.
+        ValueError: if the number of retries is negative.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  keyword-only
         self,
         records: Records,
         folder: Path,
         *,
-        workers: int,
+        launcher: Launcher,
         report: Report,
-        command: Sequence[str] = (sys.executable, "-m", "pbrl.cli"),
+        retries: int = 2,
+        threads: int = 1,
+        command: Sequence[str] | None = None,
     ) -> None:
-        if workers < 1:
-            raise ValueError(f"workers must be at least 1, got {workers}")
+        if retries < 0:
+            raise ValueError(f"retries must be at least 0, got {retries}")
         self.records = records
         self.folder = folder
-        self.workers = workers
+        self.launcher = launcher
+        self.retries = retries
+        self.threads = threads
         self._report = report
-        self._command = tuple(command)
+        self._command = None if command is None else tuple(command)
         self._finished: list[SuiteRun] = []
         self._failed: list[SuiteRun] = []
-        self._active: list[_Process] = []
+        self._active: list[tuple[SuiteRun, Launched]] = []
+        self._waiting: deque[SuiteRun] = deque()
+        self._attempts: Counter[str] = Counter()
 
     def run(
         self,
@@ -95,122 +96,114 @@ class SuiteRunner:
             watch: gets a line about the runs in progress now and then.
 
         Raises:
+            ValueError: if the launcher cannot run them; nothing was started then.
             KeyboardInterrupt: after Ctrl-C or a termination signal, once all runs have stopped.
         """
-        waiting = deque(run for run in runs if not self.records.has(run))
+        self._waiting = deque(self.records.missing(runs))
+        self._attempts.clear()
+        self.launcher.check([self.job(run) for run in self._waiting])
         end = time.monotonic() + max_seconds
         with _terminable():
             try:
-                while (waiting or self._active) and time.monotonic() < end:
-                    while waiting and len(self._active) < self.workers:
-                        self._start(waiting.popleft())
+                while (self._waiting or self._active) and time.monotonic() < end:
+                    while self._waiting and len(self._active) < self.launcher.num_places():
+                        self._start(self._waiting.popleft())
                     time.sleep(_POLL_SECONDS)
                     self._collect()
                     if watch is not None:
-                        watch(self.status(len(waiting)))
+                        watch(self.status())
             finally:
-                is_stopped = bool(waiting or self._active)
+                is_stopped = bool(self._waiting or self._active)
                 self._stop()
         return Outcome(tuple(self._finished), tuple(self._failed), is_stopped)
 
-    def status(self, num_waiting: int) -> str:
+    def job(self, run: SuiteRun) -> Job:
+        """Return a run as the machine that runs it has to know it."""
+        folder = (self.folder / run.name).absolute()
+        return Job(
+            name=run.name,
+            folder=folder,
+            start=tuple(run.words(folder, resume=False)),
+            resume=tuple(run.words(folder, resume=True)),
+            data=run.data,
+            directory=Path.cwd(),
+            command=self._command,
+            threads=self.threads,
+        )
+
+    def status(self) -> str:
         """Return what is running, how far it is and how much is left, in one line."""
-        active = ", ".join(f"{each.run.name} at step {each.step()}" for each in self._active)
-        return f"{len(self._finished)} done, {num_waiting} waiting; {active}"
+        active = ", ".join(f"{run.name} {launched.progress()}" for run, launched in self._active)
+        return f"{len(self._finished)} done, {len(self._waiting)} waiting; {active}"
 
     def _start(self, run: SuiteRun) -> None:
-        folder = self.folder / run.name
-        if (folder / "result.json").exists():  # it ended just when this program did
-            self._finish(run, folder)
+        result = self.folder / run.name / "result.json"
+        if result.exists():  # it ended just when this program did
+            self._finish(run, result.read_text(encoding="utf-8"))
             return
-        resume = is_run(folder)
-        self._report(f"{'resuming' if resume else 'starting'} {run.name}")
-        words = [*self._command, *run.words(folder, resume=resume)]
-        self._active.append(_Process(run, folder, words))
+        self._attempts[run.name] += 1
+        launched = self.launcher.launch(self.job(run))
+        self._active.append((run, launched))
+        self._report(f"{'resuming' if launched.is_resumed else 'starting'} {run.name}")
 
     def _collect(self) -> None:
-        for process in list(self._active):
-            status = process.poll()
-            if status is None:
+        for run, launched in list(self._active):
+            ending = launched.poll()
+            if ending is None:
                 continue
-            self._active.remove(process)
-            if status == 0 and (process.folder / "result.json").exists():
-                self._finish(process.run, process.folder)
+            self._active.remove((run, launched))
+            if ending.result is not None:
+                self._finish(run, ending.result)
+            elif ending.was_killed and self._attempts[run.name] <= self.retries:
+                self._report(f"LOST {run.name} ({ending.how}); it will be tried again")
+                self._waiting.append(run)
             else:
-                self._failed.append(process.run)
-                lines = "\n".join(f"    {line}" for line in process.last_lines())
-                self._report(f"FAILED {process.run.name} (status {status}):\n{lines}")
+                self._fail(run, ending)
 
-    def _finish(self, run: SuiteRun, folder: Path) -> None:
-        record = self.records.add(run, Result.load(folder / "result.json"))
+    def _finish(self, run: SuiteRun, text: str) -> None:
+        try:
+            record = self.records.add(run, Result.parse(text, f"the result of {run.name}"))
+        except OSError:  # it may have run elsewhere: the next call finds the result here
+            folder = self.folder / run.name
+            folder.mkdir(parents=True, exist_ok=True)
+            write_text(folder / "result.json", text)
+            raise
         self._finished.append(run)
         self._report(
             f"finished {run.name}: {record.score_name} {record.score:,.2f} "
             f"in {record.wall_seconds / 60:,.0f} minutes"
         )
 
+    def _fail(self, run: SuiteRun, ending: Ending) -> None:
+        self._failed.append(run)
+        lines = "\n".join(f"    {line}" for line in ending.last_lines)
+        attempts = f", attempt {self._attempts[run.name]}" if ending.was_killed else ""
+        self._report(f"FAILED {run.name} ({ending.how}{attempts}):\n{lines}")
+
     def _stop(self) -> None:
-        """Ask the runs in progress to stop and wait; a second Ctrl-C does not wait."""
+        """Ask the runs in progress to stop and wait; a second Ctrl-C does not wait.
+
+        What happens to end now is recorded.
+        """
         if not self._active:
             return
         self._report(f"stopping {len(self._active)} runs; they write their checkpoints")
         try:
-            for process in self._active:
-                process.ask_to_stop()
+            for _, launched in self._active:
+                launched.ask_to_stop()
             end = time.monotonic() + _STOP_SECONDS
-            while any(process.poll() is None for process in self._active):
+            while any(launched.poll() is None for _, launched in self._active):
                 if time.monotonic() > end:
                     break
                 time.sleep(_POLL_SECONDS)
+            for run, launched in self._active:
+                ending = launched.poll()
+                if ending is not None and ending.result is not None:
+                    self._finish(run, ending.result)
         finally:
-            for process in self._active:
-                process.kill()
+            for _, launched in self._active:
+                launched.kill()
             self._active.clear()
-
-
-class _Process:
-    """A run in a process of its own; what it prints goes to a file beside its folder."""
-
-    def __init__(self, run: SuiteRun, folder: Path, words: Sequence[str]) -> None:
-        self.run = run
-        self.folder = folder
-        self._output = folder.with_name(f"{folder.name}.log")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with self._output.open("ab") as output:
-            self._process = _spawn(words, output)
-
-    def poll(self) -> int | None:
-        return self._process.poll()
-
-    def step(self) -> str:
-        metrics = self.folder / "metrics.csv"
-        rows = read_metrics(metrics) if metrics.exists() else []
-        return f"{int(rows[-1]['step']):,}" if rows else "0"
-
-    def last_lines(self) -> list[str]:
-        text = self._output.read_text(encoding="utf-8", errors="replace")
-        return text.splitlines()[-LAST_LINES:]
-
-    def ask_to_stop(self) -> None:
-        if self.poll() is None:
-            self._process.terminate()
-
-    def kill(self) -> None:
-        if self.poll() is None:
-            self._process.kill()
-        self._process.wait()
-
-
-def _spawn(words: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start a process that a Ctrl-C in the terminal does not reach: its runner passes it on."""
-    return subprocess.Popen(
-        words,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, **ONE_THREAD},
-        start_new_session=True,
-    )
 
 
 @contextmanager

@@ -1,16 +1,15 @@
-"""Benchmark suites as data: which runs they consist of, and what is recorded of them."""
+"""Benchmark suites as data: which runs they consist of."""
 
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pbrl.lookup import suggest
 from pbrl.training.decode import decode
-from pbrl.training.files import plain
 from pbrl.training.plots import ORACLES
-from pbrl.training.result import CONTROLS, Result
+from pbrl.training.result import CONTROLS
 
 Option = bool | int | float | str | tuple[int, ...]
 _UNFIT = re.compile(r"[^-.%+\w]+")  # characters that a file name had better not have
@@ -168,6 +167,12 @@ class SuiteRun:
             f"{_UNFIT.sub('-', self.task_name)}_{_UNFIT.sub('-', self.agent)}{control}_{self.seed}"
         )
 
+    @property
+    def data(self) -> tuple[str, ...]:
+        """The files and folders that it reads."""
+        given = (self.task.dataset, self.task.labels)
+        return tuple(path for path in given if path is not None and not _KIND.match(path))
+
     def words(self, folder: Path, *, resume: bool) -> list[str]:
         """Return the words after `pbrl` that start or resume the run in `folder`."""
         task = self.task
@@ -178,50 +183,6 @@ class SuiteRun:
         for name, value in self.options.items():
             words += _flag(name, value)
         return [*words, "--resume"] if resume else words
-
-
-@dataclass(frozen=True)
-class Records:
-    """The folder of a suite's records, one JSON file per finished run."""
-
-    folder: Path
-
-    def path(self, run: SuiteRun) -> Path:
-        """Return where the record of a run lies."""
-        return self.folder / f"{run.name}.json"
-
-    def has(self, run: SuiteRun) -> bool:
-        """Return whether a run is recorded.
-
-        Raises:
-            ValueError: if it is recorded with other options than the suite now asks for.
-        """
-        if not self.path(run).exists():
-            return False
-        recorded = Result.load(self.path(run)).options
-        if recorded != plain(run.options):
-            raise ValueError(
-                f"{self.path(run)} was recorded with the options {recorded} and the suite now asks "
-                f"for {run.options}; delete the record to run it again, or restore the options"
-            )
-        return True
-
-    def add(self, run: SuiteRun, result: Result) -> Result:
-        """Keep the result of a run, with the names and the options that the suite gave to it."""
-        record = replace(
-            result,
-            suite=run.suite,
-            agent=run.agent,
-            dataset=result.dataset and (run.task.name or result.dataset),
-            options=dict(run.options),
-        )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        record.save(self.path(run))
-        return record
-
-    def load(self, runs: list[SuiteRun]) -> list[Result]:
-        """Return the records of those runs that have one, methods and tasks as in the suite."""
-        return [Result.load(self.path(run)) for run in runs if self.path(run).exists()]
 
 
 def load_suite(path: Path) -> Suite:
@@ -267,10 +228,10 @@ def check_data(runs: Iterable[SuiteRun]) -> None:
         FileNotFoundError: naming the files, and how to get them if the suite says so.
     """
     lacking: dict[str, list[str]] = {}
-    for task in {run.task_name: run.task for run in runs}.values():
-        for path in (task.dataset, task.labels):
-            if path is not None and not _KIND.match(path) and not Path(path).exists():
-                lacking.setdefault(task.origin, []).append(path)
+    for run in {run.task_name: run for run in runs}.values():
+        for path in run.data:
+            if not Path(path).exists():
+                lacking.setdefault(run.task.origin, []).append(path)
     if lacking:
         lines = [
             f"{', '.join(paths)}: not there{f'; {origin}' if origin else ''}"

@@ -1,7 +1,8 @@
 import pytest
 
 from pbrl.commands.benchmark import main
-from pbrl.training.suites import Records, load_suite
+from pbrl.training.records import Records
+from pbrl.training.suites import load_suite
 from tests.training.records import make_result
 
 SUITE = """

@@ -1,63 +1,19 @@
-import json
 import os
 import signal
-import sys
 import threading
 import time
 
 import pytest
 
-from pbrl.training.files import plain
-from pbrl.training.suite_runner import SuiteRunner
-from pbrl.training.suites import Method, Records, SuiteRun, Task
+from pbrl.training.files import json_text
+from pbrl.training.launchers import Ending, LocalLauncher
+from tests.training.launchers.standins import make_runner, output, run_of
 from tests.training.records import make_result
-
-# Stands in for `pbrl`: writes config.json, then as the agent's name says.
-PROGRAM = """
-import json, os, signal, sys, time
-from pathlib import Path
-words = sys.argv[2:]
-agent, out = words[words.index("--agent") + 1], Path(words[words.index("--out") + 1])
-out.mkdir(parents=True, exist_ok=True)
-(out / "config.json").write_text("{}")
-print("threads", os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"], flush=True)
-print("resumed" if "--resume" in words else "new", flush=True)
-def stop(number, frame):
-    print("checkpoint", flush=True)
-    sys.exit(130)
-signal.signal(signal.SIGTERM, stop)
-(out / "metrics.csv").write_text("step,x\\n7,1\\n")
-if agent == "fails":
-    sys.exit("it broke")
-if agent == "waits" and "--resume" not in words:
-    time.sleep(60)
-(out / "result.json").write_text(Path(sys.argv[1]).read_text())
-"""
 
 
 @pytest.fixture
 def runner(tmp_path):
-    (tmp_path / "program.py").write_text(PROGRAM)
-    (tmp_path / "result.json").write_text(json.dumps(plain(make_result())))
-    lines = []
-    made = SuiteRunner(
-        Records(tmp_path / "records"),
-        tmp_path / "runs",
-        workers=2,
-        report=lines.append,
-        command=(sys.executable, str(tmp_path / "program.py"), str(tmp_path / "result.json")),
-    )
-    made.lines = lines
-    return made
-
-
-def run_of(agent, seed=0):
-    task, method = Task(env="dmc/a-b"), Method(agent=agent)
-    return SuiteRun(suite="s", task=task, method=method, seed=seed, options={})
-
-
-def output(runner, run):
-    return (runner.folder / f"{run.name}.log").read_text()
+    return make_runner(tmp_path, LocalLauncher(2))
 
 
 def test_missing_runs_are_run_with_one_thread_and_recorded(runner):
@@ -132,6 +88,119 @@ def test_the_status_says_how_far_runs_are(runner):
     assert seen[-1] == "0 done, 0 waiting; dmc-a-b_waits_0 at step 7"
 
 
-def test_there_is_at_least_one_worker(tmp_path):
-    with pytest.raises(ValueError, match="workers"):
-        SuiteRunner(Records(tmp_path), tmp_path, workers=0, report=print)
+def test_a_killed_run_goes_on_from_its_checkpoint(runner):
+    run = run_of("dies-once")
+    assert runner.run([run]).finished == (run,)
+    assert output(runner, run) == "threads 1 1\nnew\nthreads 1 1\nresumed\n"
+    assert "LOST dmc-a-b_dies-once_0 (killed by signal 9); it will be tried again" in runner.lines
+
+
+def test_a_run_that_is_killed_again_and_again_fails(tmp_path):
+    runner = make_runner(tmp_path, LocalLauncher(1), retries=1, threads=2)
+    outcome = runner.run([run_of("dies")])
+    assert outcome.failed == (run_of("dies"),)
+    assert output(runner, run_of("dies")).count("threads 2 2") == 2
+    assert runner.lines[-1].startswith("FAILED dmc-a-b_dies_0 (killed by signal 9, attempt 2):")
+
+
+def test_the_number_of_retries_is_not_negative(tmp_path):
+    with pytest.raises(ValueError, match="retries must be at least 0, got -1"):
+        make_runner(tmp_path, LocalLauncher(1), retries=-1)
+
+
+class Elsewhere:
+    """A launcher whose runs end as told: what each attempt of a run comes to, by the run's name."""
+
+    def __init__(self, endings, places=2):
+        self.endings = {name: list(them) for name, them in endings.items()}
+        self.places = places
+        self.launched = []
+        self.active = 0
+
+    def check(self, jobs):
+        if any("misfit" in job.name for job in jobs):
+            raise ValueError("no node has what misfit needs")
+
+    def num_places(self):
+        return self.places
+
+    def launch(self, job):
+        self.launched.append(job.name)
+        self.active += 1
+        assert self.active <= self.places
+        return Told(self, self.endings[job.name].pop(0))
+
+    def close(self):
+        pass
+
+
+class Told:
+    is_resumed = False
+
+    def __init__(self, launcher, ending):
+        self.launcher, self.ending, self.was_stopped = launcher, ending, False
+
+    def poll(self):
+        if self.ending == "ends when asked to":
+            return DONE if self.was_stopped else None
+        self.launcher.active -= 1
+        return self.ending
+
+    def progress(self):
+        return "at step 1"
+
+    def ask_to_stop(self):
+        self.was_stopped = True
+
+    def kill(self):
+        pass
+
+
+DONE = Ending(how="complete", result=json_text(make_result()))
+LOST = Ending(how="its node was lost", was_killed=True, last_lines=("gone",))
+BROKEN = Ending(how="status 2", last_lines=("no such option",))
+
+
+def test_lost_nodes_cost_attempts_and_no_record(tmp_path):
+    runs = [run_of("qpa", seed) for seed in range(4)]
+    names = [run.name for run in runs]
+    launcher = Elsewhere(
+        dict(zip(names, [[LOST, DONE], [DONE], [LOST, LOST, LOST], [BROKEN]], strict=True))
+    )
+    runner = make_runner(tmp_path, launcher, records="memory://lost/records")
+    outcome = runner.run(runs)
+    assert {run.name for run in outcome.finished} == {names[0], names[1]}
+    assert {run.name for run in outcome.failed} == {names[2], names[3]}
+    attempts = [launcher.launched.count(name) for name in names]
+    assert attempts == [2, 1, 3, 1]
+    assert len(runner.records.load(runs)) == 2
+    assert runner.records.missing(runs) == runs[2:]
+    assert f"FAILED {names[2]} (its node was lost, attempt 3):\n    gone" in runner.lines
+
+
+def test_what_cannot_run_is_refused_before_anything_starts(tmp_path):
+    launcher = Elsewhere({})
+    runner = make_runner(tmp_path, launcher)
+    with pytest.raises(ValueError, match="no node has"):
+        runner.run([run_of("qpa"), run_of("misfit")])
+    assert launcher.launched == []
+
+
+def test_a_run_that_ends_while_all_are_stopped_is_recorded(tmp_path):
+    run = run_of("qpa")
+    runner = make_runner(tmp_path, Elsewhere({run.name: ["ends when asked to"]}))
+    outcome = runner.run([run], max_seconds=0.5)
+    assert outcome.is_stopped
+    assert outcome.finished == (run,)
+    assert runner.records.has(run)
+
+
+def test_a_result_outlives_a_place_for_records_that_fails(tmp_path, monkeypatch):
+    run = run_of("qpa")
+    runner = make_runner(tmp_path, Elsewhere({run.name: [DONE]}))
+    (tmp_path / "records").touch()  # a file where the folder should be
+    with pytest.raises(OSError, match="records"):
+        runner.run([run])
+    (tmp_path / "records").unlink()
+    assert runner.run([run]).finished == (run,)
+    assert runner.launcher.launched == [run.name]

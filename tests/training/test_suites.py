@@ -1,6 +1,7 @@
 import pytest
 
-from pbrl.training.suites import Records, check_data, find_suite, load_suite
+from pbrl.training.records import Records
+from pbrl.training.suites import check_data, find_suite, load_suite
 from tests.training.records import make_result
 
 SUITE = """
