@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -16,9 +17,20 @@ def sections(monkeypatch):
     module = importlib.import_module("speed.representation")
     monkeypatch.setattr(module, "ALIGNED", (4, 6))
     monkeypatch.setattr(module, "JUDGED", 6)
+    taco = importlib.import_module("speed.taco")
+    monkeypatch.setattr(taco, "CONFIG", small_taco(taco))
+    for name, value in (("BATCH", 4), ("NUM_STORED", 40), ("EPISODE", 10)):
+        monkeypatch.setattr(taco, name, value)
     measure = module.time_in_turns
-    monkeypatch.setattr(module, "time_in_turns", lambda runs, _: measure(runs, 1, 1e-9))
+    for one in (module, taco):
+        monkeypatch.setattr(one, "time_in_turns", lambda runs, _: measure(runs, 1, 1e-9))
     return module
+
+
+def small_taco(module):
+    encoder = replace(module.CONFIG.encoder, image_shape=(9, 16, 16), num_filters=2)
+    objective = replace(module.CONFIG.taco, hidden_size=8)
+    return replace(module.CONFIG, encoder=encoder, hidden_size=8, taco=objective)
 
 
 def test_every_section_has_its_rows(sections, tmp_path):
@@ -30,8 +42,11 @@ def test_every_section_has_its_rows(sections, tmp_path):
     assert [row["is_met"] for row in rows[:2]] == [None, True]
     assert [row["contender"] for row in rows[2:]] == [
         "SAC update", "reward step", "reward step with the prior", "world model update",
+        "plain torch", "pbrl", "augmentation", "encoder", "objective", "draw",
     ]  # fmt: skip
-    assert rows[-1]["note"].startswith("adds ")
+    assert rows[5]["note"].startswith("adds ")
+    assert rows[7]["aim"] == "1.5x plain torch"
+    assert rows[8]["note"].endswith("of an update")
 
 
 def test_the_share_that_is_added_by_hand(sections):
@@ -48,3 +63,17 @@ def test_the_share_that_is_added_by_hand(sections):
     # 10 sessions of one step each, 1,000 + 9 * 200 updates of the world model, 100,000 of SAC.
     expected = (2_800 * 10 + 10 * 3) / (100_000 + 10 * 2)
     assert sections.added_share(config, preferences, seconds) == pytest.approx(expected)
+
+
+def test_the_plain_update_has_as_many_parameters_as_ours(sections):
+    taco = importlib.import_module("speed.taco")
+    plain = taco.PlainTaco(taco.CONFIG, taco.ACTION_DIM)
+    ours = taco.DrQv2(taco.CONFIG, 9 * 16 * 16, taco.ACTION_DIM, generator=torch.Generator())
+    number = sum(
+        len(group["params"]) and sum(part.numel() for part in group["params"])
+        for name in ("taco", "actor", "critic")
+        for group in plain.optimizers[name].param_groups
+    )
+    token = sum(part.numel() for part in plain.token.parameters())
+    modules = (ours.taco, ours.actor, ours.critic)
+    assert number - token == sum(part.numel() for one in modules for part in one.parameters())
