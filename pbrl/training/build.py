@@ -1,6 +1,8 @@
 """From a configuration to the parts of an online run."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -54,7 +56,12 @@ class EnvironmentRun(Protocol):
 
 
 def make_env(
-    config: EnvironmentRun, *, num_envs: int, key: tuple[int, ...], backend: str | None = None
+    config: EnvironmentRun,
+    *,
+    num_envs: int,
+    key: tuple[int, ...],
+    backend: str | None = None,
+    workers: int = 0,
 ) -> VectorEnv[Any, Any, Any]:
     """Return environments of the run with a seed of their own.
 
@@ -63,6 +70,7 @@ def make_env(
         num_envs: how many.
         key: distinguishes the purposes; the same key gives the same seed.
         backend: other than the configured one.
+        workers: rollout workers on a Ray cluster that step them; 0 for none.
 
     Raises:
         ValueError: if the run has no environment.
@@ -72,7 +80,12 @@ def make_env(
     options: dict[str, Any] = {}
     if config.env.startswith("metaworld/"):
         options["goal_visible"] = config.environment.goal_visible
-    return envs.make(
+    make: Callable[..., VectorEnv[Any, Any, Any]] = envs.make
+    if workers:
+        from pbrl.envs.ray_workers import make_on_workers
+
+        make = partial(make_on_workers, workers=workers)
+    return make(
         config.env,
         num_envs,
         seed=derived_seed(config.seed, *key),
@@ -137,7 +150,12 @@ def build_loop(
         ValueError: if the configuration cannot work, before anything is stepped.
     """
     num_envs = config.environment.num_envs
-    env = make_env(config, num_envs=num_envs, key=(TRAINING_ENV, resumes))
+    env = make_env(
+        config,
+        num_envs=num_envs,
+        key=(TRAINING_ENV, resumes),
+        workers=config.environment.workers,
+    )
     generators = Generators(config.seed, PURPOSES, config.device)
     observation_dim, action_dim = dimensions(env)
     replay = build_replay(config, env)

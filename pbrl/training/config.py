@@ -25,20 +25,28 @@ class EnvironmentConfig:
 
     Attributes:
         num_envs: environments stepped at once; the papers use 1.
-        backend: "official" packages, "envpool", or "auto" for the faster one that is installed.
+        backend: "official" packages, "envpool", or "auto" for the faster one that is installed; for
+            batched physics "rollout", "mjx", or "auto" for the one that suits the device.
         goal_visible: Meta-World only: whether the observation contains the goal.
         pixels: images in place of the state, with their frame stack and action repeat; None shows
             the state.
+        workers: rollout workers on the Ray cluster of this machine that step the training
+            environments, with the same results; 0 steps them in this process.
     """
 
     num_envs: int = 1
-    backend: Literal["auto", "official", "envpool"] = "auto"
+    backend: Literal["auto", "official", "envpool", "rollout", "mjx"] = "auto"
     goal_visible: bool = False
     pixels: PixelConfig | None = None
+    workers: int = 0
 
     def __post_init__(self) -> None:
         if self.num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {self.num_envs}")
+        if not 0 <= self.workers <= self.num_envs:
+            raise ValueError(
+                f"workers must lie in [0, num_envs {self.num_envs}], got {self.workers}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from pbrl import envs
 from pbrl.training.build import build_loop, dimensions, make_env
+from pbrl.training.config import EnvironmentConfig
 from pbrl.training.preferences import PreferenceReward
 from pbrl.training.reward_source import TrueReward
 
@@ -20,6 +22,20 @@ def test_purposes_get_different_seeds(tiny_config):
     first, second = (make_env(tiny_config, num_envs=1, key=(key,)) for key in (0, 1))
     assert not (first.reset()[0] == second.reset()[0]).all()
     assert dimensions(first) == (2, 1)
+
+
+def test_training_environments_alone_go_to_rollout_workers(tiny_config, monkeypatch):
+    asked = []
+
+    def make_on_workers(env_id, num_envs, *, workers, **options):
+        asked.append((env_id, num_envs, workers))
+        return envs.make(env_id, num_envs, **options)
+
+    monkeypatch.setattr("pbrl.envs.ray_workers.make_on_workers", make_on_workers)
+    config = replace(tiny_config, environment=EnvironmentConfig(num_envs=2, workers=2))
+    build_loop(config)
+    make_env(config, num_envs=3, key=(1,))  # as for an evaluation
+    assert asked == [(config.env, 2, 2)]
 
 
 def test_a_first_session_after_the_end_is_refused(tiny_config):

@@ -24,3 +24,8 @@ def test_impossible_numbers_are_named(bad):
 def test_there_is_at_least_one_environment():
     with pytest.raises(ValueError, match="num_envs"):
         EnvironmentConfig(num_envs=0)
+
+
+def test_a_rollout_worker_has_at_least_one_environment():
+    with pytest.raises(ValueError, match=r"workers must lie in \[0, num_envs 2\], got 3"):
+        EnvironmentConfig(num_envs=2, workers=3)
