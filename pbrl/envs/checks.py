@@ -110,6 +110,8 @@ def final_observations(next_observations: Any, infos: dict[str, Any]) -> Any:
     """
     if "final_obs" not in infos:
         return next_observations
+    if isinstance(infos["final_obs"], torch.Tensor):  # of batched physics, on its device
+        return torch.where(infos["_final_obs"][:, None], infos["final_obs"], next_observations)
     finals, is_final = infos["final_obs"], np.asarray(infos["_final_obs"], dtype=np.bool_)
     rows = np.flatnonzero(is_final)
     if isinstance(next_observations, torch.Tensor):

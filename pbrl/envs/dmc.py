@@ -25,7 +25,7 @@ UNBOUNDED = 1e9  # dm_control gives actuators without limits the bounds -1e10 an
 
 
 @functools.cache
-def _suite() -> Any:
+def load_suite() -> Any:
     """Return `dm_control.suite`, imported on first use."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # GLFW complains when there is no display
@@ -37,7 +37,7 @@ def _suite() -> Any:
 def _quadruped_physics() -> type:
     """Return the physics of the quadruped without what stops it on some machines."""
 
-    class QuadrupedPhysics(_suite().quadruped.Physics):  # type: ignore[misc]
+    class QuadrupedPhysics(load_suite().quadruped.Physics):  # type: ignore[misc]
         """Needs no display at a reset, and no function that numpy 2.4 removed."""
 
         @property
@@ -57,7 +57,7 @@ def _quadruped_physics() -> type:
 
 def list_tasks() -> tuple[str, ...]:
     """Return every task of the suite as `domain-task`."""
-    return tuple(f"{domain}-{task}" for domain, task in _suite().ALL_TASKS)
+    return tuple(f"{domain}-{task}" for domain, task in load_suite().ALL_TASKS)
 
 
 def has_task(task: str) -> bool:
@@ -84,7 +84,7 @@ def make_lane(
         task_kwargs: given to the task's constructor.
     """
     domain, _, name = task.partition("-")
-    env = _suite().load(domain, name, task_kwargs={**(task_kwargs or {}), "random": seed})
+    env = load_suite().load(domain, name, task_kwargs={**(task_kwargs or {}), "random": seed})
     if domain == "quadruped":
         env.physics.__class__ = _quadruped_physics()
     return DMCLane(env, max_episode_steps, camera, key=task)
@@ -146,7 +146,7 @@ class DMCLane:
         """
         try:
             step = self.env.step(action)
-        except _suite().control.PhysicsError as error:
+        except load_suite().control.PhysicsError as error:
             raise EnvironmentFault(f"dmc/{self._key}: the simulation diverged: {error}") from error
         is_last = step.last()
         is_terminated = is_last and step.discount == 0.0

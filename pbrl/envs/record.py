@@ -12,7 +12,7 @@ class EnvRecord:
 
     Attributes:
         id: the id given to `pbrl.envs.make`, or the qualified name of a constructor.
-        backend: "official" or "envpool".
+        backend: "official", "envpool", "rollout" or "mjx".
         num_envs: number of sub-environments.
         max_episode_steps: steps after which an episode is truncated; None when it never is.
         reward_version: version of the reward function where the source has several.

@@ -18,8 +18,15 @@ from pbrl.lookup import suggest
 
 EnvConstructor = Callable[[], gymnasium.Env[Any, Any]]
 
-SOURCES = {"gym": "pbrl.envs.gym", "dmc": "pbrl.envs.dmc", "metaworld": "pbrl.envs.metaworld"}
+SOURCES = {
+    "gym": "pbrl.envs.gym",
+    "dmc": "pbrl.envs.dmc",
+    "metaworld": "pbrl.envs.metaworld",
+    "mjx": "pbrl.envs.mjx",
+}
+BATCHED = "mjx"  # the source whose worlds step together
 BACKENDS = ("auto", "official", "envpool")
+BATCHED_BACKENDS = ("auto", "official", "rollout", "mjx")
 
 
 def make(
@@ -40,14 +47,17 @@ def make(
 
     Args:
         env_id: `gym/<any id registered with Gymnasium>`, `dmc/<domain>-<task>`,
-            `metaworld/<task>-v3`, `metaworld/<task>-v3-cpl` for the protocol of CPL, or a function
-            that returns a `gymnasium.Env`.
+            `metaworld/<task>-v3`, `metaworld/<task>-v3-cpl` for the protocol of CPL,
+            `mjx/<domain>-<task>` for batched physics, or a function that returns a
+            `gymnasium.Env`.
         num_envs: number of sub-environments.
         seed: one number, from which every sub-environment gets its own stream, or one number for
-            each. The first `reset` uses it.
+            each. The first `reset` uses it. With batched physics all worlds share one stream.
         device: None for numpy arrays, otherwise tensors on that device.
         backend: "official" for the source's own Python package, "envpool" for the C++ version of
-            the same task, "auto" for envpool where it is installed and has the task.
+            the same task, "auto" for envpool where it is installed and has the task. For batched
+            physics "rollout" is the threads of the CPU, "mjx" jax on `device`, "auto" the latter
+            on a GPU, and "official" the task of dm_control.
         frame_size: height and width in pixels of what `render` returns.
         pixels: what is seen of a MuJoCo task instead of its state, with the official back end.
         **options: `max_episode_steps` (by default the source's own) and `camera` (name or number)
@@ -57,20 +67,32 @@ def make(
 
     Raises:
         ValueError: if an id, a source or an option is unknown (the message names the nearest ids),
-            or the actions are not continuous and bounded.
+            the actions are not continuous and bounded, the device is not there, or its memory too
+            small.
         ImportError: if a package is missing, naming the extra to install, or OpenGL for images.
     """
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
-    if isinstance(env_id, str):
-        parse_id(env_id)
+    is_batched = isinstance(env_id, str) and parse_id(env_id)[0] == BATCHED
+    legal = BATCHED_BACKENDS if is_batched else BACKENDS
+    if backend not in legal:
+        raise ValueError(f"{env_id}: backend must be one of {legal}, got {backend!r}")
     env: VectorEnv[Any, Any, Any]
     if pixels is not None:
         if backend not in ("auto", "official"):
             raise ValueError(f"images are drawn with the backend 'official' alone, got {backend!r}")
         backend = "official"
+    if is_batched and backend != "official":
+        env = _load(BATCHED).make(
+            env_id,
+            num_envs,
+            seed=seed,
+            device=device,
+            backend=backend,
+            frame_size=frame_size,
+            **options,
+        )
+        return env
     if isinstance(env_id, str) and _choose_envpool(env_id, backend, options):
         module = importlib.import_module("pbrl.envs.envpool")
         env = module.make(env_id, num_envs, seed=seed, frame_size=frame_size, **options)
@@ -82,7 +104,7 @@ def make(
 
 
 def list_ids(source: str | None = None) -> tuple[str, ...]:
-    """Return the ids that `make` knows, of one source ("gym", "dmc", "metaworld") or of all.
+    """Return the ids that `make` knows, of one source ("gym", "dmc", "metaworld", "mjx") or of all.
 
     Every other id registered with Gymnasium works too, as `gym/<id>`.
 

@@ -38,6 +38,7 @@ PRESETS: tuple[Preset, ...] = ("cpu", "paper", "ppe")
 AGENTS = ("sac", "pebble", "qpa", *WITH_PRIOR, *ON_IMAGES)
 
 
+_SAME_TASKS = {"mjx": "dmc"}  # sources that run the tasks of another one
 _SLOW_LEARNERS = ("dmc/quadruped", "dmc/humanoid")  # learning rate 1e-4 in B-Pref
 
 
@@ -69,7 +70,8 @@ def make_config(
     Raises:
         ValueError: if a name is unknown, or the preset has no numbers for the task.
     """
-    source, _ = parse_id(env)
+    source, task = parse_id(env)
+    source = _SAME_TASKS.get(source, source)
     if agent not in AGENTS:
         raise ValueError(f"unknown agent {agent!r}; there are {', '.join(AGENTS)}")
     if representation != "none":
@@ -98,7 +100,7 @@ def make_config(
             seed=seed,
         )
         return with_prior(plain, agent)
-    numbers = _numbers(env, source, agent, preset)
+    numbers = _numbers(f"{source}/{task}", source, agent, preset)
     preferences = None
     if agent != "sac":
         preferences = _preferences(agent, source, numbers, teacher, sampler, control)

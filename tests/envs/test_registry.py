@@ -38,7 +38,7 @@ def test_an_unknown_id_is_refused_with_the_nearest(wrong, meant):
 
 
 def test_an_id_near_nothing_is_refused_without_a_guess():
-    with pytest.raises(ValueError, match="an id starts with gym/, dmc/, metaworld/$"):
+    with pytest.raises(ValueError, match="an id starts with gym/, dmc/, metaworld/, mjx/$"):
         envs.make("qqqq")
 
 
@@ -54,8 +54,10 @@ def test_lists_hold_every_task_of_every_source():
     assert {"gym/Hopper-v5", "gym/HalfCheetah-v5", "gym/Humanoid-v5"} <= set(gym_ids)
     assert {"gym/Pendulum-v1", "gym/MountainCarContinuous-v0"} <= set(gym_ids)
     assert len(gym_ids) == 13
-    assert len(set(envs.list_ids())) == 50 + 51 + 13
-    with pytest.raises(ValueError, match="unknown source 'atari'; there are gym, dmc, metaworld"):
+    assert {f"dmc/{env_id[4:]}" for env_id in envs.list_ids("mjx")} < set(envs.list_ids("dmc"))
+    assert len(set(envs.list_ids())) == 50 + 51 + 13 + 11
+    sources = "gym, dmc, metaworld, mjx"
+    with pytest.raises(ValueError, match=f"unknown source 'atari'; there are {sources}"):
         envs.list_ids("atari")
 
 

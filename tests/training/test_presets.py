@@ -74,6 +74,13 @@ def test_every_row_spends_its_budget(table):
         assert 0.95 * numbers.budget <= asked <= numbers.budget, env
 
 
+def test_batched_physics_has_the_numbers_of_its_task():
+    for preset in ("cpu", "paper"):
+        suite = make_config("dmc/walker-walk", "qpa", preset=preset)
+        batched = make_config("mjx/walker-walk", "qpa", preset=preset)
+        assert batched == replace(suite, env="mjx/walker-walk")
+
+
 def test_sheet_arithmetic_of_ten_thousand_labels():
     schedule = make_config("metaworld/sweep-into-v3", "pebble", preset="paper").preferences.schedule
     assert sum(size for _, size in FeedbackSchedule(schedule).plan()) == 9_900

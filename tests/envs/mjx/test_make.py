@@ -1,0 +1,87 @@
+"""Which back end runs, and what is said where one cannot."""
+
+import pytest
+import torch
+
+import pbrl.envs
+from pbrl.envs.mjx.jax_physics import is_installed
+from pbrl.envs.mjx.make import find_torch_device
+from pbrl.envs.mjx.memory import GIBIBYTE, WorldsDoNotFit, check_memory, free_memory
+
+WALKER = "mjx/walker-walk"
+
+
+def test_ids_are_listed():
+    assert WALKER in pbrl.envs.list_ids("mjx")
+    assert WALKER in pbrl.envs.list_ids()
+    with pytest.raises(ValueError, match="walker-walk"):
+        pbrl.envs.make("mjx/walker-wal")
+
+
+def test_without_a_gpu_the_threads_run():
+    env = pbrl.envs.make(WALKER, 2)
+    assert env.record.backend == "rollout"
+    assert env.record.num_envs == 2
+    assert env.record.max_episode_steps == 1000
+    assert {"mujoco", "dm_control"} <= env.record.versions.keys()
+
+
+def test_official_is_the_task_of_dm_control():
+    env = pbrl.envs.make(WALKER, backend="official")
+    assert isinstance(env, pbrl.envs.SerialVectorEnv)
+    assert env.record.id == WALKER
+    assert env.record.backend == "official"
+
+
+@pytest.mark.parametrize(
+    ("env_id", "backend"),
+    [(WALKER, "envpool"), ("dmc/walker-walk", "mjx"), ("dmc/walker-walk", "rollout")],
+)
+def test_back_ends_of_other_sources_are_refused(env_id, backend):
+    with pytest.raises(ValueError, match=f"{env_id}: backend must be one of .* got '{backend}'"):
+        pbrl.envs.make(env_id, backend=backend)
+
+
+def test_unknown_options_are_refused():
+    with pytest.raises(ValueError, match="no option task_kwargs; it has"):
+        pbrl.envs.make(WALKER, task_kwargs={})
+    with pytest.raises(ValueError, match="num_threads must be at least 1, got 0"):
+        pbrl.envs.make(WALKER, num_threads=0)
+    with pytest.raises(ValueError, match="no camera 'nowhere'"):
+        pbrl.envs.make(WALKER, camera="nowhere")
+
+
+@pytest.mark.skipif(is_installed(), reason="jax and mujoco-mjx are installed")
+def test_without_the_extra_its_name_is_told():
+    with pytest.raises(ImportError, match=r"pip install 'pbrl\[gpu\]'"):
+        pbrl.envs.make(WALKER, backend="mjx")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("backend", ["auto", "rollout", "mjx"])
+def test_without_a_gpu_its_device_is_refused(backend):
+    with pytest.raises(ValueError, match=r"sees 0 GPUs.*device='cpu' steps on the threads"):
+        pbrl.envs.make(WALKER, device="cuda", backend=backend)
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert find_torch_device("cuda") == torch.device("cuda", 0)
+    assert find_torch_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(ValueError, match="device 'cuda:2': torch .* sees 2 GPUs"):
+        find_torch_device("cuda:2")
+
+
+def test_worlds_that_do_not_fit_are_counted():
+    device = torch.device("cuda", 0)
+    check_memory(9 * GIBIBYTE, 10 * GIBIBYTE, num_envs=1000, device=device)
+    with pytest.raises(WorldsDoNotFit, match=r"4,000 worlds need 36.0 GiB on cuda:0, where 10.0"):
+        check_memory(36 * GIBIBYTE, 10 * GIBIBYTE, num_envs=4000, device=device)
+    with pytest.raises(WorldsDoNotFit, match="num_envs of at most 1,000"):
+        check_memory(36 * GIBIBYTE, 10 * GIBIBYTE, num_envs=4000, device=device)
+
+
+def test_the_processors_memory_is_not_counted():
+    assert free_memory(torch.device("cpu")) is None
+    check_memory(2**60, None, num_envs=10, device=torch.device("cpu"))
