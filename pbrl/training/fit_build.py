@@ -150,10 +150,12 @@ def build_scorer(
     """
     if env is None:
         return held_out_scorer(config, data, loop, held_out)
-    by_episodes = environment_scorer(config, data, loop, env)
-    if held_out is None:
-        return by_episodes
-    return ScorerWithMore(by_episodes, held_out_scorer(config, data, loop, held_out))
+    scorer: Scorer = environment_scorer(config, data, loop, env)
+    if held_out is not None:
+        judge = held_out_scorer(config, data, loop, held_out)
+        scorer = ScorerWithMore(scorer, lambda: judge().metrics)
+    stage = loop.stage
+    return scorer if stage is None else ScorerWithMore(scorer, lambda: stage.recovery)
 
 
 def environment_scorer(

@@ -46,6 +46,8 @@ class Result:
         config: the run's configuration.
         environment: what exactly was simulated, see `pbrl.envs.EnvRecord`.
         options: the options that a benchmark suite gave to the run.
+        measures: `(step, value)` of whatever else the evaluations measured, by its name in
+            `metrics.csv`, such as `reward/correlation`. Older records lack it.
         schema: version of this list of fields.
     """
 
@@ -72,6 +74,7 @@ class Result:
     commit: str | None = None
     environment: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    measures: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -107,7 +110,13 @@ class Result:
             ValueError: naming the source, the key, what was expected and what came.
         """
         data = parse_json(text, source)
+        if isinstance(data, dict):
+            data.setdefault("measures", {})
         _check(data, source)
+        data["measures"] = {
+            name: tuple((step, float(value)) for step, value in points)
+            for name, points in data["measures"].items()
+        }
         data["curve"] = tuple((step, float(score), labels) for step, score, labels in data["curve"])
         for name in _FLOATS:
             data[name] = None if data[name] is None else float(data[name])
@@ -147,6 +156,23 @@ def _is_curve(value: Any) -> bool:
             return False
     steps = [point[0] for point in value]
     return steps == sorted(steps)
+
+
+def _are_measures(value: Any) -> bool:
+    """Return whether it has a list of [step, value] under each name."""
+    if not isinstance(value, dict):
+        return False
+    return all(
+        isinstance(points, list | tuple)
+        and all(
+            isinstance(point, list | tuple)
+            and len(point) == len(("step", "value"))
+            and _is_count(point[0])
+            and _is_number(point[1])
+            for point in points
+        )
+        for points in value.values()
+    )
 
 
 def _is_name(value: Any) -> bool:
@@ -194,6 +220,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "config": (_is_object, "an object"),
     "environment": (_is_object, "an object"),
     "options": (_is_object, "an object"),
+    "measures": (_are_measures, "lists of [step, value] by name"),
 }
 
 

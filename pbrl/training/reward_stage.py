@@ -24,6 +24,7 @@ from pbrl.training.reward_models import (
     RewardModel,
     TransformerReward,
 )
+from pbrl.training.reward_recovery import STEP_CORRELATION, correlation
 
 PART_STEPS = 500  # gradient steps between two looks at whether the run shall stop
 
@@ -105,6 +106,10 @@ class RewardStage:
         dataset: where the segments lie and the rewards go.
         preferences: the labels.
         generators: with the purposes "initial" and "reward".
+
+    Attributes:
+        recovery: correlation of the learned reward with the true one over the steps of the dataset,
+            once it is learned and where the true one is known.
     """
 
     def __init__(
@@ -122,6 +127,7 @@ class RewardStage:
         self.num_steps = 0
         self.is_complete = False
         self.metrics: dict[str, float] = {}
+        self.recovery: dict[str, float] = {}
 
     @property
     def max_steps(self) -> int:
@@ -161,7 +167,10 @@ class RewardStage:
 
     def _relabel(self) -> None:
         replay = self.dataset.replay
-        replay.all_rewards().copy_(self.model.step_rewards(replay))
+        rewards = self.model.step_rewards(replay)
+        found = correlation(rewards, replay.all_true_rewards())
+        self.recovery = {} if found is None else {STEP_CORRELATION: found}
+        replay.all_rewards().copy_(rewards)
         scale_rewards(self.dataset.replay, self.config.scaling)
 
     def segment_scores(self, segments: Segments) -> Float[Tensor, "*shape"]:

@@ -23,12 +23,16 @@ from pbrl.training.files import plain
 from pbrl.training.interruption import Interrupted, interruptible
 from pbrl.training.metrics import MetricsLog
 from pbrl.training.online import PURPOSES, OnlineLoop
+from pbrl.training.preferences import PreferenceReward
 from pbrl.training.progress import Progress
 from pbrl.training.result import Result
+from pbrl.training.reward_recovery import RewardRecovery
 from pbrl.training.run_folder import CHECKPOINTS, RunFolder, is_run, read_config
 from pbrl.training.run_parts import About, Parts
 from pbrl.training.runner import Run
-from pbrl.training.scoring import EnvironmentScorer
+from pbrl.training.scoring import EnvironmentScorer, Scorer, ScorerWithMore
+
+RECOVERY = 3  # key of a seed, beside those of the environments
 
 __all__ = ["Interrupted", "load_agent", "load_policy", "train"]
 
@@ -87,13 +91,22 @@ def build_parts(config: TrainConfig, *, teacher: Teacher | None, resumes: int) -
         resumes: how often the run was interrupted.
     """
     loop = build_loop(config, teacher=teacher, resumes=resumes)
-    scorer = EnvironmentScorer(
+    scorer: Scorer = EnvironmentScorer(
         lambda seen: loop.agent.act(seen, deterministic=True),
         make_env(config, num_envs=config.eval_episodes, key=(EVALUATION_ENV,)),
         config.eval_episodes,
         seed=derived_seed(config.seed, EVALUATION_ENV),
         noise=torch.Generator(config.device).manual_seed(derived_seed(config.seed, RANDOM_POLICY)),
     )
+    preferences, source = config.preferences, loop.source
+    if preferences is not None and isinstance(source, PreferenceReward):
+        measure = RewardRecovery(
+            source,
+            loop.replay,
+            preferences.sampler.segment_length,
+            seed=derived_seed(config.seed, RECOVERY),
+        )
+        scorer = ScorerWithMore(scorer, measure)
     return Parts(loop, scorer)
 
 

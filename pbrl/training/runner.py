@@ -14,6 +14,7 @@ from pbrl.training.progress import Progress
 from pbrl.training.result import Point, Result, final_score
 from pbrl.training.run_folder import RunFolder
 from pbrl.training.run_parts import About, Parts, RunConfig
+from pbrl.training.scoring import Score
 from pbrl.training.threads import torch_threads
 
 FOLLOW_SECONDS = 2.0  # between two words to whoever follows a run
@@ -52,6 +53,7 @@ class Run:
         self._follower, self._next_word = follower, 0.0
         self._fingerprint = {"config": folder.config, **(belongs_to or {})}
         self.curve: list[Point] = []
+        self.measures: dict[str, list[tuple[int, float]]] = {}
         self.score_name = ""
         self.random_score: float | None = None
         self.seconds = 0.0
@@ -125,7 +127,7 @@ class Run:
         if self._is_due(before, self.config.eval_every):
             score = self.scorer()
             self.score_name = score.name
-            self.curve.append((loop.step, score.value, loop.num_asked))
+            self._keep(score)
             values |= score.metrics
         if values:
             log.write(loop.step, values)
@@ -138,6 +140,14 @@ class Run:
         )
         if time.monotonic() >= self._next_word:
             self._tell(loop.phase)
+
+    def _keep(self, score: Score) -> None:
+        """Note an evaluation for the result; a number that is not finite is for the log alone."""
+        step = self.loop.step
+        self.curve.append((step, score.value, self.loop.num_asked))
+        for name, value in score.metrics.items():
+            if name != f"eval/{score.name}" and math.isfinite(value):
+                self.measures.setdefault(name, []).append((step, value))
 
     def _tell(self, phase: str, *, is_over: bool = False) -> None:
         """Tell whoever follows how the run stands."""
@@ -171,6 +181,7 @@ class Run:
             {
                 "loop": self.loop.state_dict(),
                 "curve": self.curve,
+                "measures": self.measures,
                 "score_name": self.score_name,
                 "random_score": self.random_score,
                 "seconds": self.seconds,
@@ -184,6 +195,10 @@ class Run:
     def _restore(self, state: dict[str, Any]) -> None:
         self.loop.load_state_dict(state["loop"])
         self.curve = [(step, score, labels) for step, score, labels in state["curve"]]
+        self.measures = {
+            name: [(step, value) for step, value in points]
+            for name, points in state.get("measures", {}).items()  # older ones lack it
+        }
         self.score_name = state["score_name"]
         self.random_score = state["random_score"]
         self.seconds = state["seconds"]
@@ -215,6 +230,7 @@ class Run:
             commit=commit(),
             config=self.folder.config,
             environment=dict(about.environment),
+            measures={name: tuple(points) for name, points in self.measures.items()},
         )
         result.save(self.folder.result)
         self._tell("", is_over=True)

@@ -51,25 +51,25 @@ class Scorer(Protocol):
 
 
 class ScorerWithMore:
-    """One scorer for the score, and the metrics of another beside it.
+    """A scorer for the score, and other measurements beside it.
 
     Args:
-        first: gives the score.
-        second: adds what it measures.
+        scorer: gives the score.
+        measure: returns the others by name.
     """
 
-    def __init__(self, first: Scorer, second: Scorer) -> None:
-        self._first = first
-        self._second = second
+    def __init__(self, scorer: Scorer, measure: Callable[[], Mapping[str, float]]) -> None:
+        self._scorer = scorer
+        self._measure = measure
 
     def __call__(self) -> Score:
-        """Return the score of the first, with the metrics of both."""
-        score = self._first()
-        return Score(score.name, score.value, {**score.metrics, **self._second().metrics})
+        """Return the score, with the metrics of both."""
+        score = self._scorer()
+        return Score(score.name, score.value, {**score.metrics, **self._measure()})
 
     def random(self) -> Score | None:
-        """Return what the first says of a random policy."""
-        return self._first.random()
+        """Return what the scorer says of a random policy."""
+        return self._scorer.random()
 
 
 class EnvironmentScorer:

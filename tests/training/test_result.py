@@ -23,6 +23,29 @@ def test_a_record_comes_back_equal(tmp_path):
     assert Result.load(tmp_path / "result.json") == record
 
 
+def test_measures_come_back_and_older_records_have_none(tmp_path):
+    path = tmp_path / "result.json"
+    record = result(measures={"reward/correlation": ((100, 0.25), (200, 1.0))})
+    record.save(path)
+    assert Result.load(path) == record
+    data = json.loads(path.read_text())
+    assert data["measures"] == {"reward/correlation": [[100, 0.25], [200, 1.0]]}
+    del data["measures"]
+    path.write_text(json.dumps(data))
+    assert Result.load(path).measures == {}
+
+
+@pytest.mark.parametrize(
+    "measures", [[], {"a": 1.0}, {"a": [1.0]}, {"a": [[1.0, 2.0]]}, {"a": [[1, float("nan")]]}]
+)
+def test_measures_are_points_by_name(tmp_path, measures):
+    path = tmp_path / "result.json"
+    result().save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"measures": measures}))
+    with pytest.raises(ValueError, match=r"measures: expected lists of \[step, value\] by name"):
+        Result.load(path)
+
+
 def test_the_file_has_the_fields_of_the_schema(tmp_path):
     result().save(tmp_path / "result.json")
     data = json.loads((tmp_path / "result.json").read_text())

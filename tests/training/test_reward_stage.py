@@ -46,7 +46,9 @@ def test_the_reward_is_learned_in_parts_and_written_into_the_dataset():
     assert made.num_steps == made.max_steps == 120
     assert made.metrics["reward/steps"] == 120
     rewards, true = replay.all_rewards(), replay.all_true_rewards()
-    assert torch.corrcoef(torch.stack([rewards, true]))[0, 1] > 0.6
+    correlation = float(torch.corrcoef(torch.stack([rewards, true]))[0, 1])
+    assert correlation > 0.6
+    assert made.recovery == {"reward/correlation": pytest.approx(correlation, abs=1e-4)}
     assert rewards.mean().item() == pytest.approx(0.0, abs=1e-4)
     assert rewards.std().item() == pytest.approx(1.0, abs=1e-3)
 

@@ -45,6 +45,10 @@ def test_a_run_leaves_everything_behind(tiny_config, tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == [str(step) for step in range(100, 801, 100)]
     assert rows[-1]["labels/asked"] == "60"
+    assert set(result.measures) == {"reward/correlation", "reward/segment_correlation"}
+    for name, points in result.measures.items():
+        assert [step for step, _ in points] == [200, 400, 600, 800]
+        assert points[-1][1] == pytest.approx(float(rows[-1][name]))
     act, config = load_policy(tmp_path / "run")
     assert config == tiny_config
     assert act(torch.zeros(3, 2)).shape == (3, 1)
