@@ -20,12 +20,14 @@ def test_every_run_of_a_suite_is_one_that_its_verb_accepts(path, tmp_path):
             options, rest = tyro.cli(train.TrainOptions, args=words, return_unknown_args=True)
             config = train.configure(options, rest)
             assert config.env == run.task.env
-            assert (config.preferences is None) == (run.agent == "sac")
+            assert (config.preferences is None) == (run.method.agent == "sac")
+            assert config.agent in (run.method.agent, run.agent)  # as an option may name it
         else:
             options, rest = tyro.cli(fit.FitOptions, args=words, return_unknown_args=True)
             info = DatasetInfo(name=Path(options.dataset).stem, family="", env=options.data.env)
             facts = Facts(info=info, segment_steps=64, num_labels=1_000)
             config = fit.configure(options, facts, rest)
             assert (verb, config.dataset) == ("fit", run.task.dataset)
-            assert (config.labels, config.control) == (run.task.labels, run.control)
-        assert (config.agent, config.suite) == (run.method.agent, suite.name)
+            assert (config.labels, config.control) == (run.labels, run.control)
+            assert config.agent == run.method.agent
+        assert config.suite == suite.name

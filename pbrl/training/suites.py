@@ -23,7 +23,8 @@ class Task:
     Attributes:
         env: environment id of online runs (`pbrl train`); or else
         dataset: what offline runs (`pbrl fit`) learn from.
-        labels: file or folder of labels, if the dataset does not hold them.
+        labels: file or folder of labels, if the dataset does not hold them. `{seed}` in it stands
+            for the seed of a run, where each learns from labels of its own.
         name: what the records call it; by default the environment id or, offline, what the dataset
             calls itself. Needed where a dataset is there twice, with other labels.
         options: of `pbrl train` or `pbrl fit` for every run on it, without the leading dashes.
@@ -168,15 +169,21 @@ class SuiteRun:
         )
 
     @property
+    def labels(self) -> str | None:
+        """The file or folder of its labels."""
+        labels = self.task.labels
+        return None if labels is None else labels.replace("{seed}", str(self.seed))
+
+    @property
     def data(self) -> tuple[str, ...]:
         """The files and folders that it reads."""
-        given = (self.task.dataset, self.task.labels)
+        given = (self.task.dataset, self.labels)
         return tuple(path for path in given if path is not None and not _KIND.match(path))
 
     def words(self, folder: Path, *, resume: bool) -> list[str]:
         """Return the words after `pbrl` that start or resume the run in `folder`."""
         task = self.task
-        given = [task.dataset, task.labels] if task.env is None else [task.env]
+        given = [task.dataset, self.labels] if task.env is None else [task.env]
         words = ["train" if task.env else "fit", *(word for word in given if word is not None)]
         words += ["--agent", self.method.agent, "--seed", str(self.seed)]
         words += ["--control", self.control, "--suite", self.suite, "--out", folder.as_posix()]
@@ -228,10 +235,10 @@ def check_data(runs: Iterable[SuiteRun]) -> None:
         FileNotFoundError: naming the files, and how to get them if the suite says so.
     """
     lacking: dict[str, list[str]] = {}
-    for run in {run.task_name: run for run in runs}.values():
-        for path in run.data:
-            if not Path(path).exists():
-                lacking.setdefault(run.task.origin, []).append(path)
+    origins = {path: run.task.origin for run in runs for path in run.data}
+    for path, origin in origins.items():
+        if not Path(path).exists():
+            lacking.setdefault(origin, []).append(path)
     if lacking:
         lines = [
             f"{', '.join(paths)}: not there{f'; {origin}' if origin else ''}"

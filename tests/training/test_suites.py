@@ -215,6 +215,19 @@ def test_data_that_is_not_there_is_named_with_what_makes_it(groups, tmp_path, mo
     check_data(groups)
 
 
+def test_runs_learn_from_labels_of_their_own_seed(tmp_path, monkeypatch):
+    path = tmp_path / "groups.toml"
+    seeded = GROUPS.replace('"b.npz"', '"b-{seed}.npz"').replace("seeds = [1]\n", "")
+    path.write_text(seeded)
+    runs = [run for run in load_suite(path).runs() if run.agent == "cpl"]
+    assert [run.words(tmp_path, resume=False)[2] for run in runs] == ["b-0.npz", "b-1.npz"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.npz").touch()
+    (tmp_path / "b-1.npz").touch()
+    with pytest.raises(FileNotFoundError, match="^b-0.npz: not there; make_a.py makes it$"):
+        check_data(runs)
+
+
 def test_records_bear_the_names_of_the_suite(tmp_path):
     path = tmp_path / "offline.toml"
     path.write_text(OFFLINE)

@@ -1,0 +1,270 @@
+"""Carry labels between Meta-World tasks: the label files of a suite, and how right they are.
+
+    python benchmarks/make_offline_metaworld.py --tasks drawer-open door-open button-press
+    python benchmarks/transfer.py
+
+For each pair of tasks, number of labels at the source and seed: a perfectly rational teacher
+compares pairs of source segments by their true returns (`pbrl label simulate --score.score return
+--pairs 100`), and the answers are carried to the target (`pbrl label transfer`) by distances alone
+("none"), with the default anchor ("time") and, as a control, with that anchor from answers that
+were shuffled. The target's true returns say how right the labels are. Labels of the first seeds are
+written for the suite credit-transfer-cpu, with as many true labels of each target beside them.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+
+from pbrl.feedback import TIE, FeedbackStore
+from pbrl.offline.load import load_dataset
+from pbrl.offline.simulate import Judge, ScoreConfig, draw_segments, label_pairs
+from pbrl.offline.transfer import TransferConfig, Transferred, transfer_labels
+from pbrl.pairs import LabelledPairs
+from pbrl.queries.teachers import make_teacher
+from pbrl.randomness import Generators
+from pbrl.replay import ReplayBuffer
+from pbrl.training.label_transfer import describe, to_store
+from pbrl.training.machine import commit, machine, versions
+from pbrl.training.suite_report import replace_between_markers
+from pbrl.training.tables import markdown
+
+ROOT = Path(__file__).parents[1]
+PAIRS = (
+    ("door-open", "drawer-open"),
+    ("drawer-open", "door-open"),
+    ("button-press", "door-open"),
+)
+ROUNDS: Mapping[int, int] = {100: 4, 500: 16}
+"""Alignments by the number of source labels, so that each label is likely to be in one: an
+alignment of 64 segments takes 32."""
+STEPS = 64
+TARGET_LABELS = 500
+ARMS = ("none", "time", "time, shuffled labels")
+ANCHORED = "time"
+PURPOSES = ("segments", "teacher", "transfer", "shuffle")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure and where to write it.
+
+    Attributes:
+        data: folder of the datasets.
+        labels: folder of the labels, one per target; those of a task's own are in true-N-SEED.npz,
+            those that came from a source in SOURCE-N-SEED.npz.
+        seeds: seeds per alignment.
+        label_seeds: of these, the first ones whose labels are written.
+        record: JSON file of the figures.
+        page: page that holds their table.
+    """
+
+    data: Path = ROOT / "data" / "metaworld-cpl"
+    labels: Path = ROOT / "data" / "transfer"
+    seeds: int = 10
+    label_seeds: int = 3
+    record: Path = ROOT / "benchmarks" / "results" / "transfer.json"
+    page: Path = ROOT / "docs" / "credit-and-transfer.md"
+
+
+def answers(replay: ReplayBuffer, number: int, generators: Generators) -> FeedbackStore:
+    """Return the answers of a rational teacher to random pairs of segments, by true return."""
+    index = draw_segments(replay, 2 * number, STEPS, generators["segments"])
+    judge = Judge(replay, ScoreConfig(score="return"))
+    teacher = make_teacher("oracle")
+    return label_pairs(judge, replay, index.reshape(number, 2), teacher, generators["teacher"])
+
+
+def carry(
+    source: ReplayBuffer, target: ReplayBuffer, arm: str, num_labels: int, seed: int
+) -> Transferred:
+    """Return the labels that one way of aligning brings.
+
+    Ambiguous alignments are taken all the same, with a warning.
+
+    Args:
+        source: episodes with a true reward to label them by.
+        target: episodes of another task.
+        arm: one of `ARMS`.
+        num_labels: at the source, a number of `ROUNDS`.
+        seed: of labels and alignments; all arms have the same labels.
+    """
+    generators = Generators(seed, PURPOSES)
+    labelled = answers(source, num_labels, generators).labelled()
+    if arm not in ("none", ANCHORED):
+        order = torch.randperm(len(labelled), generator=generators["shuffle"])
+        labelled = replace(labelled, labels=labelled.labels[order])
+    config = TransferConfig(
+        anchor="none" if arm == "none" else ANCHORED,
+        rounds=ROUNDS[num_labels],
+        pairs=TARGET_LABELS,
+        ambiguous="warn",
+    )
+    return transfer_labels(source, LabelledPairs(labelled), target, config, generators["transfer"])
+
+
+def judge(made: Transferred, target: ReplayBuffer) -> dict[str, Any]:
+    """Return how right transferred labels are.
+
+    An alignment is mirrored if the true returns contradict most of the labels that it alone brings,
+    over all pairs of the aligned segments. `later` is the share of these pairs that the rule "the
+    later segment of an episode is better" gets right.
+    """
+    returns = target.gather(made.segments).true_returns().cpu()
+    starts = made.segments.start.cpu()
+    later = 0.5 + 0.5 * (starts - starts[:, None]).sign().double()
+    said = describe(made, target)
+    return {
+        "accuracy": said["accuracy"],
+        "accuracy_of_all": said["accuracy_of_all"],
+        "labels": said["counts"]["labels"],
+        "alignments": len(made.rounds),
+        "mirrored": sum(share_right(one.labels, returns) < TIE for one in made.rounds),
+        "is_doubted": any("inverted" in doubt for doubt in made.warnings),
+        "later": share_right(later, returns),
+    }
+
+
+def share_right(labels: Tensor, returns: Tensor) -> float:
+    """Return the share of pairs, ties left out, whose label agrees with the returns.
+
+    Args:
+        labels: P(column preferred to row), `[segment, segment]`.
+        returns: `[segment]`.
+    """
+    gaps = returns - returns[:, None]
+    decided = (labels != TIE) & (gaps != 0)
+    return float(((labels > TIE) == (gaps > 0))[decided].double().mean())
+
+
+def measure(
+    source: ReplayBuffer, target: ReplayBuffer, num_labels: int, seed: int
+) -> tuple[list[dict[str, Any]], FeedbackStore]:
+    """Return a row per arm, and the labels that the default one brings."""
+    rows, store = [], FeedbackStore()
+    for arm in ARMS:
+        started = time.process_time()
+        row: dict[str, Any] = {"arm": arm, "source_labels": num_labels, "seed": seed}
+        try:
+            made = carry(source, target, arm, num_labels, seed)
+        except ValueError as refusal:  # such as of a plan that tells nothing
+            rows.append({**row, "refused": str(refusal)})
+            continue
+        seconds = time.process_time() - started
+        rows.append({**row, **judge(made, target), "cpu_seconds": round(seconds, 2)})
+        if arm == ANCHORED:
+            store = to_store(made.labelled())
+    return rows, store
+
+
+HEADER = (
+    "from, to", "labels", "anchor", "right, mean (least)", "inverted runs", "mirrored alignments",
+    "doubted", "later is better",
+)  # fmt: skip
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a markdown table, a line per pair of tasks, number of source labels and arm."""
+    kinds = dict.fromkeys(
+        (row["source"], row["target"], row["source_labels"], row["arm"]) for row in rows
+    )
+    lines = []
+    for kind in kinds:
+        source, target, number, arm = kind
+        runs = [
+            row
+            for row in rows
+            if (row["source"], row["target"], row["source_labels"], row["arm"]) == kind
+        ]
+        lines.append([f"{source}, {target}", f"{number}", arm, *_cells(runs)])
+    return markdown(HEADER, lines)
+
+
+def _cells(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    made = [run for run in runs if "refused" not in run]
+    if not made:
+        return ["refused", "–", "–", "–", "–"]
+    right = [run["accuracy"] for run in made]
+    mirrored, alignments = (sum(run[name] for run in made) for name in ("mirrored", "alignments"))
+    refused = f", {len(runs) - len(made)} refused" if len(made) < len(runs) else ""
+    return [
+        f"{np.mean(right):.0%} ({min(right):.0%})",
+        f"{sum(share < TIE for share in right)} of {len(made)}{refused}",
+        f"{mirrored} of {alignments}",
+        f"{sum(run['is_doubted'] for run in made)} of {len(made)}",
+        f"{np.mean([run['later'] for run in made]):.0%}",
+    ]
+
+
+def write_page(record: Mapping[str, Any], page: Path) -> None:
+    """Put the table of a record into a markdown page; what else stands there stays."""
+    seeds = max(row["seed"] for row in record["rows"]) + 1
+    minutes = sum(row.get("cpu_seconds", 0.0) for row in record["rows"]) / 60
+    body = "\n\n".join(
+        [
+            f"`python benchmarks/transfer.py`, {seeds} seeds, segments of {STEPS} steps, "
+            f"{TARGET_LABELS} labels written at most, {minutes:.0f} minutes of one core of "
+            f"{record['machine']['cpu']}.",
+            table(record["rows"]),
+        ]
+    )
+    text = page.read_text(encoding="utf-8") if page.exists() else "# Credit and transfer\n"
+    page.write_text(replace_between_markers(text, "transfer", body), encoding="utf-8")
+
+
+def write_true_labels(datasets: Mapping[str, ReplayBuffer], options: Options) -> None:
+    """Write true labels of every target, as many as are carried to it."""
+    for target in sorted({target for _, target in PAIRS}):
+        for seed in range(options.label_seeds):
+            store = answers(datasets[target], TARGET_LABELS, Generators(seed, PURPOSES))
+            _save(store, options.labels / target / f"true-{TARGET_LABELS}-{seed}.npz")
+
+
+def _save(store: FeedbackStore, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    store.save(path)
+
+
+def run(options: Options, datasets: Mapping[str, ReplayBuffer]) -> Iterable[dict[str, Any]]:
+    """Write the labels and yield the rows of the record."""
+    write_true_labels(datasets, options)
+    for seed in range(options.seeds):
+        for source, target in PAIRS:
+            for number in ROUNDS:
+                rows, store = measure(datasets[source], datasets[target], number, seed)
+                if seed < options.label_seeds:
+                    _save(store, options.labels / target / f"{source}-{number}-{seed}.npz")
+                yield from ({"source": source, "target": target, **row} for row in rows)
+
+
+def main(options: Options) -> None:
+    """Write labels, record and table."""
+    torch.set_num_threads(1)
+    names = sorted({name for pair in PAIRS for name in pair})
+    datasets = {name: load_dataset(str(options.data / f"{name}-v0")).replay for name in names}
+    rows = []
+    for row in run(options, datasets):
+        rows.append(row)
+        print({name: row[name] for name in row if name != "refused"}, flush=True)
+    record = {
+        "schema": 1,
+        "rows": rows,
+        "machine": machine(),
+        "versions": versions(),
+        "commit": commit(),
+    }
+    options.record.parent.mkdir(parents=True, exist_ok=True)
+    options.record.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_page(record, options.page)
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
