@@ -165,8 +165,8 @@ def measure(
 
 
 HEADER = (
-    "from, to", "labels", "anchor", "right, mean (least)", "inverted runs", "mirrored alignments",
-    "doubted", "later is better",
+    "from, to", "labels", "anchor", "right, mean (least)", "of all pairs", "inverted runs",
+    "mirrored alignments", "doubted", "later is better",
 )  # fmt: skip
 
 
@@ -190,12 +190,13 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _cells(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     made = [run for run in runs if "refused" not in run]
     if not made:
-        return ["refused", "–", "–", "–", "–"]
+        return ["refused", *["–"] * 5]
     right = [run["accuracy"] for run in made]
     mirrored, alignments = (sum(run[name] for run in made) for name in ("mirrored", "alignments"))
     refused = f", {len(runs) - len(made)} refused" if len(made) < len(runs) else ""
     return [
         f"{np.mean(right):.0%} ({min(right):.0%})",
+        f"{np.mean([run['accuracy_of_all'] for run in made]):.0%}",
         f"{sum(share < TIE for share in right)} of {len(made)}{refused}",
         f"{mirrored} of {alignments}",
         f"{sum(run['is_doubted'] for run in made)} of {len(made)}",
