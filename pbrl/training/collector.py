@@ -69,8 +69,9 @@ class Collector:
             watcher.watch(env, replay)
         self._beginning = list(range(env.num_envs))
         self.observations: Tensor = env.reset(seed=seed)[0]
-        self._returns = torch.zeros(env.num_envs, dtype=torch.float64)
-        self._succeeded = torch.zeros(env.num_envs, dtype=torch.bool)
+        device = self.observations.device
+        self._returns = torch.zeros(env.num_envs, dtype=torch.float64, device=device)
+        self._succeeded = torch.zeros(env.num_envs, dtype=torch.bool, device=device)
         self.recent_returns: deque[float] = deque(maxlen=NUM_RECENT_EPISODES)
         self.recent_successes: deque[float] = deque(maxlen=NUM_RECENT_EPISODES)
 
@@ -101,18 +102,17 @@ class Collector:
     def _account(
         self, true_rewards: Float[Tensor, " env"], ended: Bool[Tensor, " env"], infos: Any
     ) -> None:
-        self._returns += true_rewards.cpu()
+        self._returns += true_rewards
         if "success" in infos:
-            self._succeeded |= torch.as_tensor(infos["success"]).bool().cpu()
+            self._succeeded |= torch.as_tensor(infos["success"], device=ended.device).bool()
         self._beginning = []
         if not bool(ended.any()):
             return
         self._beginning = ended.nonzero()[:, 0].tolist()
-        for env in self._beginning:
-            self.recent_returns.append(float(self._returns[env]))
-            self.recent_successes.append(float(self._succeeded[env]))
-            self._returns[env] = 0.0
-            self._succeeded[env] = False
+        self.recent_returns.extend(self._returns[ended].tolist())
+        self.recent_successes.extend(self._succeeded[ended].double().tolist())
+        self._returns.masked_fill_(ended, 0.0)
+        self._succeeded.masked_fill_(ended, False)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what outlives an interruption; the episodes in progress do not."""
