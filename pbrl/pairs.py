@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from pbrl.batches import ONE_STEP, BatchSteps
 from pbrl.feedback import TIE, LabelledQueries
 from pbrl.replay import Batch
 from pbrl.segments import SegmentIndex, Segments
@@ -83,6 +84,7 @@ class OfflineBatchSizes:
         segment_steps: a random window of this many steps is cut from each segment, at the same
             place for a whole batch; None takes whole segments.
         windows: windows of the dataset; None for none.
+        steps: how far the transitions reach.
     """
 
     pairs: int = 0
@@ -91,6 +93,7 @@ class OfflineBatchSizes:
     items: int = 0
     segment_steps: int | None = None
     windows: WindowSizes | None = None
+    steps: BatchSteps = ONE_STEP
 
     def __post_init__(self) -> None:
         sizes = (self.pairs, self.transitions, self.lists)

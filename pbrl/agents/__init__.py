@@ -33,6 +33,7 @@ AGENTS: Mapping[str, str] = {
     "preference-transformer": "pbrl.agents.iql:IQL",
     "sac": "pbrl.agents.sac:SAC",
     **dict.fromkeys(("drqv2", "taco"), "pbrl.agents.drqv2:DrQv2"),
+    **dict.fromkeys(("td3-bc", "td3-bc-taco"), "pbrl.agents.td3_bc:TD3BC"),
 }
 
 __all__ = ["AGENTS", "Agent", "agent_class"]

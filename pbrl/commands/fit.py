@@ -35,6 +35,7 @@ class FitOptions:
             code of behaviour; dt and qt are told returns of the true reward, pb-dt, pb-qt and dtr
             of a learned one; preference-transformer is p-iql on a reward that remembers,
             hindsight-prior on one with a prior over steps, pearl on one that knows its uncertainty.
+            On images, from the true reward: td3-bc, and td3-bc-taco with TACO's codes.
         preset: sizes that two cores manage, or the numbers of a paper: cpl, ipl, pt, uni-rlhf,
             oppo, dtr, dppo, or that of the method itself.
         control: corrupt the labels, to see whether the method needs them.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int
+from jaxtyping import Bool, Float32, Int, UInt8
 
 from pbrl.offline.checks import DatasetError
 from pbrl.offline.dataset import DatasetInfo, OfflineDataset, RowNumbers
@@ -19,12 +19,12 @@ class Steps:
     """The steps of a source, one episode after the other.
 
     Attributes:
-        observations: what the agent saw before each action.
+        observations: what the agent saw before each action; of images a frame each.
         actions: what it did.
         rewards: the environment's.
     """
 
-    observations: Float32[np.ndarray, "step obs"]
+    observations: Float32[np.ndarray, "step obs"] | UInt8[np.ndarray, "step frame"]
     actions: Float32[np.ndarray, "step act"]
     rewards: Float32[np.ndarray, " step"]
 
@@ -165,11 +165,14 @@ def build_dataset(  # noqa: PLR0913  one part of a dataset each
     info: DatasetInfo,
     steps: Steps,
     bounds: EpisodeBounds,
-    last_observations: Float32[np.ndarray, "episode obs"] | None,
+    last_observations: Float32[np.ndarray, "episode obs"]
+    | UInt8[np.ndarray, "episode frame"]
+    | None,
     *,
     rows: RowNumbers | None = None,
     has_last_observations: bool = True,
     device: torch.device | str = "cpu",
+    num_frames: int = 1,
 ) -> OfflineDataset:
     """Return a dataset of the steps inside the episodes.
 
@@ -181,6 +184,7 @@ def build_dataset(  # noqa: PLR0913  one part of a dataset each
         rows: the source's own numbering.
         has_last_observations: see `OfflineDataset`.
         device: where the episodes shall live.
+        num_frames: how many of the frames given are one observation.
     """
     if last_observations is None:
         last_observations = steps.observations[bounds.last]
@@ -194,5 +198,6 @@ def build_dataset(  # noqa: PLR0913  one part of a dataset each
         terminated=torch.from_numpy(bounds.terminated),
         device=device,
         copy=False,
+        num_frames=num_frames,
     )
     return OfflineDataset(info, replay, has_last_observations, rows)

@@ -88,7 +88,7 @@ class OfflineSampler:
         """
         return OfflineBatch(
             pairs=self._pairs(sizes) if sizes.pairs else None,
-            transitions=self._transitions(sizes.transitions) if sizes.transitions else None,
+            transitions=self._transitions(sizes) if sizes.transitions else None,
             lists=self._lists(sizes) if sizes.lists else None,
             windows=self._windows(sizes.windows) if sizes.windows else None,
         )
@@ -131,20 +131,15 @@ class OfflineSampler:
             self._window_samplers[sizes] = WindowSampler(self.dataset.replay, sizes)
         return self._window_samplers[sizes]
 
-    def _transitions(self, number: int) -> Batch:
+    def _transitions(self, sizes: OfflineBatchSizes) -> Batch:
         batch = self.dataset.replay.sample(
-            number,
+            sizes.transitions,
             self._generators["transitions"],
             self._episodes,
             last_steps=self.dataset.has_last_observations,
+            steps=sizes.steps,
         )
-        if self._view is None:
-            return batch
-        return replace(
-            batch,
-            observations=self._view(batch.observations),
-            next_observations=self._view(batch.next_observations),
-        )
+        return batch if self._view is None else batch.seen_through(self._view)
 
 
 def seen(segments: Segments, view: View | None) -> Segments:

@@ -28,7 +28,7 @@ MEDIUM = (
     "dmc/quadruped-walk", "dmc/reacher-easy", "dmc/reacher-hard", "dmc/walker-run",
 )  # fmt: skip
 SMALL_REPLAY: Mapping[str, int] = {"dmc/quadruped-run": 100_000}
-DRQV2_BATCH, TACO_BATCH = 256, 1024
+DRQV2_BATCH, TACO_BATCH, SMALL_BATCH = 256, 1024, 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,28 +95,31 @@ def pixel_config(
 def _small(env: str, agent: str, seed: int) -> TrainConfig:
     """Return a run of some hours on two cores: small frames, networks and batches."""
     pixels = PixelConfig(size=(48, 48))
-    taco = TacoConfig(num_features=32, hidden_size=256) if agent == "taco" else None
-    steps = 50_000
     return TrainConfig(
         env=env,
         agent=agent,
         seed=seed,
-        steps=steps,
+        steps=50_000,
         environment=EnvironmentConfig(backend="official", pixels=pixels),
-        drqv2=DrQv2Config(
-            encoder=EncoderConfig(
-                image_shape=pixels.image_shape, num_filters=16, num_features=32, shift=2
-            ),
-            hidden_size=256,
-            learning_rate=3e-4,
-            noise_updates=5_000,
-            taco=taco,
-        ),
-        batch_size=128,
+        drqv2=small_learner(pixels, with_taco=agent == "taco"),
+        batch_size=SMALL_BATCH,
         updates_per_step=0.5,
         seed_steps=1_000,
         eval_every=5_000,
         eval_episodes=5,
         checkpoint_every=10_000,
         threads=SMALL,
+    )
+
+
+def small_learner(pixels: PixelConfig, *, with_taco: bool) -> DrQv2Config:
+    """Return networks and rates for two cores."""
+    return DrQv2Config(
+        encoder=EncoderConfig(
+            image_shape=pixels.image_shape, num_filters=16, num_features=32, shift=2
+        ),
+        hidden_size=256,
+        learning_rate=3e-4,
+        noise_updates=5_000,
+        taco=TacoConfig(num_features=32, hidden_size=256) if with_taco else None,
     )

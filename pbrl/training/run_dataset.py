@@ -1,12 +1,13 @@
 """The replay of a training run as a dataset to learn from offline."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from pbrl.offline.checks import DatasetError
 from pbrl.offline.dataset import DatasetInfo, OfflineDataset
@@ -15,7 +16,11 @@ from pbrl.offline.options import LoadOptions
 from pbrl.training.checkpoint import load_checkpoint
 from pbrl.training.run_folder import read_config
 
+PIXELS = "pixels"  # in the metadata of a dataset of images: what the environment showed, as JSON
 _FIELDS = {"observations": "observations", "actions": "actions", "rewards": "true_rewards"}
+
+
+LastObservations = Float32[np.ndarray, "episode obs"] | UInt8[np.ndarray, "episode frame"]
 
 
 def load_run(folder: Path, options: LoadOptions) -> OfflineDataset:
@@ -31,13 +36,11 @@ def load_run(folder: Path, options: LoadOptions) -> OfflineDataset:
         config = read_config(folder)
         state, step = load_checkpoint(folder / "checkpoint", None)
         replay = state["loop"]["replay"]
-        if replay["ring"].get("num_frames", 1) > 1:
-            raise ValueError("its observations are stacks of images")
         steps, bounds, last_observations, num_overwritten = _read_replay(replay)
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DatasetError(f"{folder} is no run with episodes in its replay: {error}") from error
     environment = config.get("environment", {})
-    visible = options.goal_visible
+    visible, pixels = options.goal_visible, environment.get("pixels")
     info = DatasetInfo(
         name=options.name or folder.resolve().name,
         family="run",
@@ -49,14 +52,22 @@ def load_run(folder: Path, options: LoadOptions) -> OfflineDataset:
             "seed": str(config.get("seed")),
             "steps": str(step),
             "episodes_overwritten": str(num_overwritten),
+            **({} if pixels is None else {PIXELS: json.dumps(pixels)}),
         },
     )
-    return build_dataset(info, steps, bounds, last_observations, device=options.device)
+    return build_dataset(
+        info,
+        steps,
+        bounds,
+        last_observations,
+        device=options.device,
+        num_frames=replay["ring"].get("num_frames", 1),
+    )
 
 
 def _read_replay(
     state: Mapping[str, Any],
-) -> tuple[Steps, EpisodeBounds, Float32[np.ndarray, "episode obs"], int]:
+) -> tuple[Steps, EpisodeBounds, LastObservations, int]:
     """Return the whole episodes in the state of a replay buffer, and how many are not whole."""
     ring = state["ring"]
     column = {name: value.numpy() for name, value in state["episodes"]["columns"].items()}
@@ -77,9 +88,7 @@ def _read_replay(
     return steps, bounds, chosen["_last_observation"], num_overwritten
 
 
-def _checksum(
-    steps: Steps, bounds: EpisodeBounds, last_observations: Float32[np.ndarray, "episode obs"]
-) -> str:
+def _checksum(steps: Steps, bounds: EpisodeBounds, last_observations: LastObservations) -> str:
     """Return the SHA-256 of the episodes: the checkpoint holds much else."""
     digest = hashlib.sha256()
     for array in (*vars(steps).values(), *vars(bounds).values(), last_observations):

@@ -9,12 +9,19 @@ from pbrl.agents.drqv2 import DrQv2
 from pbrl.batches import MultiStepBatch
 from pbrl.encoders import EncoderConfig
 from pbrl.envs import PixelConfig
+from pbrl.offline.dataset import DatasetInfo
 from pbrl.taco import TacoConfig
 from pbrl.training.build import build_loop
 from pbrl.training.config import EnvironmentConfig
+from pbrl.training.fit import fit
+from pbrl.training.fit_config import DataConfig
+from pbrl.training.fit_data import load_data
+from pbrl.training.offline_presets import make_fit_config
+from pbrl.training.offline_presets.facts import Facts
 from pbrl.training.pixel_presets import pixel_config
 from pbrl.training.presets import make_config
 from pbrl.training.run import load_agent, train
+from pbrl.training.saved import load_policy
 
 
 def tiny(agent="taco", steps=60):
@@ -112,3 +119,49 @@ def test_images_and_who_sees_them_go_together(tiny_config):
         replace(tiny(), environment=pixels)
     with pytest.raises(ValueError, match="preferences must be None with images"):
         replace(tiny(), preferences=tiny_config.preferences)
+
+
+@pytest.mark.parametrize("agent", ["td3-bc", "td3-bc-taco"])
+def test_the_replay_of_a_run_on_images_is_a_dataset(agent, tmp_path):
+    source = tmp_path / "online"
+    train(tiny("drqv2", steps=90), source)
+    data = load_data(str(source), None, DataConfig(), "cpu")
+    replay = data.dataset.replay
+    assert replay.observation_dim == 2 * 3 * 24 * 24
+    assert replay.all_observations().dtype == torch.uint8
+    config = make_fit_config(str(source), agent, data.facts())
+    assert config.environment.pixels == PixelConfig(size=(24, 24), num_frames=2, action_repeat=25)
+    taco = config.method.learner.taco
+    assert (taco is not None) == (agent == "td3-bc-taco")
+    learner = replace(
+        config.method.learner,
+        encoder=replace(config.method.learner.encoder, num_filters=2, num_features=4),
+        hidden_size=8,
+        taco=taco and replace(taco, hidden_size=8),
+    )
+    config = replace(
+        config,
+        method=replace(config.method, learner=learner, batch_size=8),
+        steps=4,
+        eval_every=4,
+        eval_episodes=1,
+        checkpoint_every=2,
+    )
+    result = fit(config, tmp_path / "offline", data=data)
+    assert result.score_name == "return"
+    policy, stored = load_policy(tmp_path / "offline")
+    assert stored.method == config.method
+    assert stored.environment == config.environment
+    frames = torch.zeros(1, replay.observation_dim, dtype=torch.uint8)
+    assert policy(frames).shape == (1, 1)
+
+
+def test_datasets_of_numbers_have_no_images_to_learn_from():
+    with pytest.raises(ValueError, match="only for datasets of images"):
+        make_fit_config("data.npz", "td3-bc", Facts(info=DatasetInfo(name="data", family="npz")))
+
+
+def test_offline_there_are_no_numbers_of_a_paper():
+    facts = Facts(info=DatasetInfo(name="data", family="run"))
+    with pytest.raises(ValueError, match="no paper's numbers are known for td3-bc"):
+        make_fit_config("data", "td3-bc", facts, preset="paper")

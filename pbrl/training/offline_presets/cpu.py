@@ -14,7 +14,7 @@ from pbrl.agents.policy_scores import PolicyScoreConfig
 from pbrl.reward_learning import RewardLearningConfig
 from pbrl.reward_scaling import RewardScalingConfig
 from pbrl.rewards import RewardConfig
-from pbrl.training.offline_presets import cpu_sequences
+from pbrl.training.offline_presets import cpu_sequences, images
 from pbrl.training.offline_presets.facts import Facts, NoNumbersError, Recipe
 from pbrl.training.offline_presets.hindsight import with_prior
 from pbrl.training.offline_presets.reward_models import PT
@@ -40,6 +40,8 @@ def recipe(agent: str, facts: Facts) -> Recipe:
     Raises:
         NoNumbersError: if there are none for the method.
     """
+    if agent in images.AGENTS:
+        return images.of_images(agent, facts)
     iql = IQLConfig(
         policy=PolicyConfig(hidden_sizes=HIDDEN),
         hidden_sizes=HIDDEN,

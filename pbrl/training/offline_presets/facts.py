@@ -1,9 +1,10 @@
 """What a preset is chosen by, and what it says."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pbrl.offline.dataset import DatasetInfo
+from pbrl.training.config import EnvironmentConfig
 from pbrl.training.reward_stage import RewardStageConfig
 
 Benchmark = Literal["metaworld", "antmaze", "adroit", "mujoco", "kitchen", "robomimic", "other"]
@@ -50,6 +51,9 @@ class Recipe:
     reward: RewardStageConfig | None = None
     best_share: float = 1.0
     normalize_observations: bool = False
+    environment: EnvironmentConfig = field(
+        default_factory=lambda: EnvironmentConfig(backend="official")
+    )
 
 
 class NoNumbersError(ValueError):

@@ -7,7 +7,7 @@ from pbrl.agents.cpl_variants import VARIANTS
 from pbrl.lookup import look_up
 from pbrl.training.config import Control
 from pbrl.training.fit_config import FitConfig
-from pbrl.training.offline_presets import cpl, cpu, hindsight, ipl, reward_models, sequences
+from pbrl.training.offline_presets import cpl, cpu, hindsight, images, ipl, reward_models, sequences
 from pbrl.training.offline_presets.facts import Facts, NoNumbersError, Recipe
 from pbrl.training.threads import SMALL
 
@@ -42,6 +42,7 @@ _HOME: Mapping[str, OfflinePreset] = {
     **dict.fromkeys(sequences.DTR_AGENTS, "dtr"),
     "dppo": "dppo",
     "hindsight-prior": "wiserl",
+    **dict.fromkeys(images.AGENTS, "cpu"),  # there are no numbers of a paper
 }
 HELD_OUT_WITHOUT_ENVIRONMENT = 0.1
 
@@ -71,6 +72,8 @@ def make_fit_config(  # noqa: PLR0913  keyword-only
         ValueError: if a name is unknown, or the preset has no numbers for the method on such data.
     """
     home = look_up("offline agent", agent, _HOME)
+    if preset == "paper" and home == "cpu":
+        raise ValueError(f"no paper's numbers are known for {agent}; take --preset cpu")
     paper = home if preset == "paper" else preset
     try:
         recipe = look_up("preset", paper, _RECIPES)(agent, facts)
@@ -93,6 +96,7 @@ def make_fit_config(  # noqa: PLR0913  keyword-only
         reward=recipe.reward,
         best_share=recipe.best_share,
         normalize_observations=recipe.normalize_observations,
+        environment=recipe.environment,
         held_out_share=HELD_OUT_WITHOUT_ENVIRONMENT if can_hold_out else 0.0,
         control=control,
         eval_every=recipe.eval_every,
