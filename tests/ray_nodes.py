@@ -17,13 +17,18 @@ QUICK = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,
     "health_check_failure_threshold": 10,
+    "prestart_worker_first_driver": False,
+    "enable_worker_prestart": False,
 }
 
 
 @contextmanager
 def two_nodes():
-    """A head and a second node with two CPUs each; a lost node is noticed in five seconds."""
-    pytest.importorskip("ray", reason="the extra ray is not installed")
+    """A head and a second node with two CPUs each; a lost node is noticed in five seconds.
+
+    This process is connected to it.
+    """
+    ray = pytest.importorskip("ray", reason="the extra ray is not installed")
     from ray.cluster_utils import Cluster
 
     here = {"node_ip_address": "127.0.0.1"}
@@ -31,6 +36,8 @@ def two_nodes():
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         cluster.second = cluster.add_node(**NODE, **here)
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
         yield cluster
     finally:
+        ray.shutdown()
         cluster.shutdown()

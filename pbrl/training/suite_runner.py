@@ -78,6 +78,7 @@ class SuiteRunner:
         self._active: list[tuple[SuiteRun, Launched]] = []
         self._waiting: deque[SuiteRun] = deque()
         self._attempts: Counter[str] = Counter()
+        self._is_told = False  # that there is no place
 
     def run(
         self,
@@ -106,8 +107,7 @@ class SuiteRunner:
         with _terminable():
             try:
                 while (self._waiting or self._active) and time.monotonic() < end:
-                    while self._waiting and len(self._active) < self.launcher.num_places():
-                        self._start(self._waiting.popleft())
+                    self._fill_places()
                     time.sleep(_POLL_SECONDS)
                     self._collect()
                     if watch is not None:
@@ -135,6 +135,14 @@ class SuiteRunner:
         """Return what is running, how far it is and how much is left, in one line."""
         active = ", ".join(f"{run.name} {launched.progress()}" for run, launched in self._active)
         return f"{len(self._finished)} done, {len(self._waiting)} waiting; {active}"
+
+    def _fill_places(self) -> None:
+        places = self.launcher.num_places()
+        while self._waiting and len(self._active) < places:
+            self._start(self._waiting.popleft())
+        if not places and not self._is_told:
+            self._report("no machine is left with a place for a run: waiting until one comes")
+        self._is_told = not places
 
     def _start(self, run: SuiteRun) -> None:
         result = self.folder / run.name / "result.json"

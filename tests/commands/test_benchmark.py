@@ -1,6 +1,10 @@
+import sys
+
 import pytest
 
 from pbrl.commands.benchmark import main
+from pbrl.training.files import json_text
+from pbrl.training.launchers import Ending
 from pbrl.training.records import Records
 from pbrl.training.suites import load_suite
 from tests.training.records import make_result
@@ -58,3 +62,58 @@ def test_nothing_left_to_run_makes_the_report(root, capsys):
     assert "2 of 2 runs are recorded" in capsys.readouterr().out
     assert (root / "docs" / "benchmarks.md").exists()
     assert not (root / "runs").exists()
+
+
+class OnACluster:
+    """Stands for the launcher on a Ray cluster: every run ends at once."""
+
+    made = []
+
+    def __init__(self, address, **options):
+        self.made.append((address, options))
+        self.jobs = []
+
+    def check(self, jobs):
+        self.jobs = jobs
+
+    def num_places(self):
+        return 1
+
+    def launch(self, job):
+        result = json_text(make_result(agent="sac" if "sac" in job.name else "qpa"))
+
+        class Done:
+            is_resumed = False
+            poll = progress = ask_to_stop = kill = lambda _: Ending(how="complete", result=result)
+
+        return Done()
+
+    def close(self):
+        pass
+
+
+def test_a_suite_on_a_cluster_is_recorded_at_a_url(root, capsys, monkeypatch):
+    monkeypatch.setattr("pbrl.training.launchers.ray_cluster.RayLauncher", OnACluster)
+    words = ["small", "--root", str(root), "--records", "memory://bucket/small"]
+    cluster = ["--launcher", "ray", "--address", "ray://head:10001", "--gpus-per-run", "0.25"]
+    assert main([*words, *cluster]) == 0
+    ((address, options),) = OnACluster.made
+    assert address == "ray://head:10001"
+    del options["report"]
+    assert options == {"cpus_per_run": 1.0, "gpus_per_run": 0.25, "workers": None}
+    assert "finished dmc-walker-walk_qpa_flipped-labels_1" in capsys.readouterr().out
+    assert "4 of 4 runs recorded" in (root / "docs" / "benchmarks.md").read_text()
+    assert main([*words, "--list-runs"]) == 0
+    assert "missing" not in capsys.readouterr().out
+
+
+def test_a_cluster_needs_the_extra(root, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=r"pip install 'pbrl\[ray\]'"):
+        main(["small", "--root", str(root), "--launcher", "ray"])
+
+
+def test_an_address_goes_with_a_cluster(root, capsys):
+    with pytest.raises(SystemExit):
+        main(["small", "--root", str(root), "--address", "head:6379"])
+    assert "address 'head:6379' goes with --launcher ray" in capsys.readouterr().err

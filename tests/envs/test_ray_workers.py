@@ -12,10 +12,8 @@ ENV = "gym/Hopper-v5"  # random actions end its episodes at different steps
 
 @pytest.fixture(scope="module")
 def address():
-    ray = pytest.importorskip("ray", reason="the extra ray is not installed")
     with two_nodes() as nodes:
         yield nodes.address
-        ray.shutdown()
 
 
 def assert_same(one, other):

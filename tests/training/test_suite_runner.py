@@ -178,6 +178,16 @@ def test_lost_nodes_cost_attempts_and_no_record(tmp_path):
     assert f"FAILED {names[2]} (its node was lost, attempt 3):\n    gone" in runner.lines
 
 
+def test_a_cluster_without_places_is_waited_for(tmp_path):
+    run = run_of("qpa")
+    launcher = Elsewhere({run.name: [DONE]}, places=0)
+    runner = make_runner(tmp_path, launcher)
+    assert runner.run([run], max_seconds=0.6).is_stopped
+    assert [line for line in runner.lines if "no machine is left" in line] == runner.lines
+    launcher.places = 1
+    assert runner.run([run]).finished == (run,)
+
+
 def test_what_cannot_run_is_refused_before_anything_starts(tmp_path):
     launcher = Elsewhere({})
     runner = make_runner(tmp_path, launcher)
