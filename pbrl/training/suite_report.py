@@ -9,7 +9,7 @@ from pbrl.training.files import write_text
 from pbrl.training.plots import Against, learning_curves, save_figure
 from pbrl.training.result import Result
 from pbrl.training.suites import Suite
-from pbrl.training.tables import suite_table
+from pbrl.training.tables import recovery_table, suite_table
 
 HEADING = "# Benchmarks\n\nEvery table and figure here is made from the records by a command.\n"
 
@@ -71,6 +71,7 @@ def _body(suite: Suite, results: Sequence[Result], sides: Sequence[Against]) -> 
         f"`pbrl benchmark {suite.name}`, {len(results)} of {len(suite.runs())} runs recorded, "
         f"{_origin(results)}.",
         suite_table(results, np.random.default_rng(0)).strip(),
+        recovery_table(results).strip(),
         *figures,
     ]
     return "\n\n".join(part for part in parts if part)

@@ -6,6 +6,7 @@ import numpy as np
 
 from pbrl.training.plots import ORACLES, method_name, oracle_scores
 from pbrl.training.result import RATES, Result
+from pbrl.training.reward_recovery import SEGMENT_CORRELATION, STEP_CORRELATION
 from pbrl.training.statistics import interquartile_mean, mean, ranking_note, stratified_bootstrap
 
 MAX_ROWS = 12
@@ -65,6 +66,42 @@ def run_table(result: Result) -> str:
         for step, score, labels in (result.curve[place] for place in chosen)
     ]  # fmt: skip
     return markdown(["steps", "labels", f"true {result.score_name}", "random", "true reward"], rows)
+
+
+def recovery_table(results: Sequence[Result]) -> str:
+    """Return a markdown table of how far learned rewards went along with the true one.
+
+    Of each run the mean of its last evaluations, as many as its score is the mean of; shown are the
+    mean over seeds and, in parentheses, the lowest.
+
+    Returns:
+        The table, empty where no record says anything of it.
+    """
+    rows = []
+    known = [result for result in results if STEP_CORRELATION in result.measures]
+    for task in dict.fromkeys(result.task for result in known):
+        runs = [result for result in known if result.task == task]
+        for method in dict.fromkeys(method_name(run) for run in runs):
+            same = [run for run in runs if method_name(run) == method]
+            cells = [_measured(same, name) for name in (STEP_CORRELATION, SEGMENT_CORRELATION)]
+            rows.append([task, method, str(len(same)), *cells])
+    if not rows:
+        return ""
+    header = ["task", "method", "seeds", "correlation over steps", "over sums of segments"]
+    note = (
+        "Pearson's correlation of the learned with the true reward, mean over seeds (lowest): "
+        "online on segments of the last episodes, offline on the whole dataset."
+    )
+    return f"{markdown(header, rows)}\n\n{note}\n"
+
+
+def _measured(runs: Sequence[Result], name: str) -> str:
+    last = [
+        float(np.mean([value for _, value in run.measures[name][-run.score_evaluations :]]))
+        for run in runs
+        if run.measures.get(name)
+    ]
+    return f"{np.mean(last):.2f} ({min(last):.2f})" if last else "–"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pbrl.training.tables import markdown, run_table, suite_table
+from pbrl.training.tables import markdown, recovery_table, run_table, suite_table
 from tests.training.records import make_result
 
 
@@ -65,6 +65,28 @@ def test_a_run_shows_its_last_evaluation_and_few_of_many():
 def test_success_has_two_digits():
     result = make_result((0.0, 0.25), score_name="success", random_score=0.0)
     assert cells(run_table(result).splitlines()[-1])[2:] == ["0.25", "0.00", "–"]
+
+
+def test_recovery_of_the_reward_by_hand():
+    # The last two of each run count: 0.5 and 0.7, and nothing is said of segments.
+    one, two = (
+        {"reward/correlation": tuple((100 * step, value) for step, value in enumerate(values))}
+        for values in ((-1.0, 0.4, 0.6), (0.6, 0.8))
+    )
+    both = {**two, "reward/segment_correlation": ((100, 0.9),)}
+    results = [
+        make_result(agent="sac"),
+        make_result(measures=one),
+        make_result(measures=two, seed=1),
+        make_result(agent="pebble", measures=both),
+    ]
+    lines = recovery_table(results).splitlines()
+    assert cells(lines[0]) == [
+        "task", "method", "seeds", "correlation over steps", "over sums of segments",
+    ]  # fmt: skip
+    assert cells(lines[2]) == ["dmc/walker-walk", "qpa", "2", "0.60 (0.50)", "–"]
+    assert cells(lines[3]) == ["dmc/walker-walk", "pebble", "1", "0.70 (0.70)", "0.90 (0.90)"]
+    assert recovery_table(results[:1]) == ""
 
 
 def test_columns_line_up():
