@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import tyro
 from speed.environments import environment_steps
+from speed.physics import batched_physics
 from speed.program import Section, SpeedOptions, run
 from speed.replay import replay_costs
 from speed.reward import ensemble_training, relabelling
@@ -24,6 +25,7 @@ SECTIONS: Mapping[str, Section] = {
     "relabelling": relabelling,
     "samplers": samplers,
     "environments": environment_steps,
+    "physics": batched_physics,
     "replay": replay_costs,
 }
 

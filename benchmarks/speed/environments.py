@@ -46,7 +46,7 @@ def compare(backend: str, env_id: str, num_envs: int, rounds: int) -> list[Row]:
     low, high = env.action_space.low, env.action_space.high
     random = np.random.default_rng(0)
     actions = random.uniform(low, high, (NUM_ACTIONS, *low.shape)).astype(np.float32)
-    make_bare = _bare_envpool if backend == "envpool" else _bare_official
+    make_bare = bare_envpool if backend == "envpool" else bare_official
     contenders = {"bare": make_bare(env_id, actions), "pbrl": _ours(env, actions)}
     times = time_in_turns(contenders, rounds)
     env.close()
@@ -84,7 +84,8 @@ def _ours(env: Any, actions: np.ndarray) -> Stepper:
     return run
 
 
-def _bare_official(env_id: str, actions: np.ndarray) -> Stepper:
+def bare_official(env_id: str, actions: np.ndarray) -> Stepper:
+    """Return a loop over the official package's own environments, one for each row of actions."""
     source, _, task = env_id.partition("/")
     num_envs = actions.shape[1]
     match source:
@@ -122,7 +123,8 @@ def _bare_metaworld(task: str) -> Any:
     return env
 
 
-def _bare_envpool(env_id: str, actions: np.ndarray) -> Stepper:
+def bare_envpool(env_id: str, actions: np.ndarray) -> Stepper:
+    """Return a loop over EnvPool's own environments, on one thread."""
     import envpool  # noqa: PLC0415  optional
 
     from pbrl.envs.envpool import envpool_name  # noqa: PLC0415

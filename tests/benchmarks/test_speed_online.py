@@ -26,6 +26,7 @@ def tiny(load, monkeypatch):
     """Shrink every section to sizes that take no time."""
     sac, reward, samplers = (load(f"speed.{name}") for name in ("sac", "reward", "samplers"))
     replay, environments = load("speed.replay"), load("speed.environments")
+    physics = load("speed.physics")
     changes = {
         (sac, "SIZES"): (((8, 8), 4), ((8, 8, 8), 4)),
         (sac, "LEAST_RATIOS"): {((8, 8), 4): 1.5},
@@ -43,10 +44,14 @@ def tiny(load, monkeypatch):
         (environments, "IDS"): ("gym/HalfCheetah-v5",),
         (environments, "COUNTS"): (1, 2),
         (environments, "JUDGED_COUNT"): 2,
+        (physics, "TASKS"): ("cheetah-run",),
+        (physics, "COUNTS"): (1, 2),
+        (physics, "MOST_OFFICIAL"): 1,
+        (physics, "JUDGED_COUNT"): 2,
     }
     for (module, name), value in changes.items():
         monkeypatch.setattr(module, name, value)
-    for module in (sac, reward, samplers, replay, environments):
+    for module in (sac, reward, samplers, replay, environments, physics):
         measure = module.time_in_turns
         monkeypatch.setattr(
             module, "time_in_turns", lambda runs, _, measure=measure: measure(runs, 1, 1e-9)
@@ -134,7 +139,7 @@ def test_every_section_names_and_judges_its_aims(tiny, load, tmp_path):
     judged = [row for row in rows if row["aim"]]
     assert {row["section"] for row in judged} == {
         "SAC update", "ensemble training", "relabelling", "sampler", "environment step",
-        "replay memory",
+        "replay memory", "batched physics",
     }  # fmt: skip
     assert all(isinstance(row["is_met"], bool) for row in judged)
     assert all(row["is_met"] is None for row in rows if not row["aim"])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "environments.md"
+MARKS = ("walker-walk", "Reach", "envs.Rec", "baselines3", "reacher-easy")
 PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
@@ -47,9 +48,15 @@ def test_segments_come_out_of_a_stable_baselines3_loop():
     assert replay.episode_lengths(replay.completed_episodes()).tolist() == [200, 200]
 
 
+def test_batched_physics_steps_a_thousand_worlds():
+    names = run(program_with("mjx/reacher-easy"))
+    assert names["observations"].shape == (1024, 6)
+    assert names["rewards"].shape == (1024,)
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_no_program_was_forgotten(program):
-    assert sum(mark in program for mark in ("walker-walk", "Reach", "envs.Rec", "baselines3")) == 1
+    assert sum(mark in program for mark in MARKS) == 1
 
 
 def test_page_names_the_system_packages():
