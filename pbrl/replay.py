@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 
-from pbrl.batches import ONE_STEP, Batch, BatchSteps, MultiStepBatch
+from pbrl.batches import ONE_STEP, Batch, BatchSteps
 from pbrl.episodes import EpisodeTable
 from pbrl.retained import RetainedSegments
 from pbrl.ring import StepRing
 from pbrl.segments import SegmentIndex, Segments
+from pbrl.transitions import multistep_transitions, transitions
 
 __all__ = ["Batch", "ReplayBuffer", "RewardFunction"]
 
@@ -262,7 +263,7 @@ class ReplayBuffer:
         if self.num_steps == 0:
             raise ValueError("cannot sample from an empty replay buffer")
         if episodes is None and last_steps and steps.length == 1:
-            return self._transitions(ring.draw(batch_size, generator))
+            return transitions(ring, self._episodes, ring.draw(batch_size, generator))
         if episodes is None:
             episodes = self._episodes.ids() if last_steps else self.completed_episodes()
         length = steps.num_rewards + (not last_steps)  # a window with a step to spare
@@ -270,55 +271,9 @@ class ReplayBuffer:
             batch_size, length, generator, episodes, ring.oldest_row
         )
         if steps.length == 1:
-            return self._transitions(ring.place(*self._episodes.locate(index)))
-        return self._multistep(index, steps, last_steps=last_steps)
-
-    def _transitions(self, place: Int[Tensor, " batch"]) -> Batch:
-        ring = self._ring
-        next_observations, terminated = self._outcome(place)
-        return Batch(
-            observations=ring.stacks(place),
-            actions=ring.actions.index_select(0, place),
-            rewards=ring.rewards.index_select(0, place),
-            next_observations=next_observations,
-            terminated=terminated,
-        )
-
-    def _multistep(
-        self, index: SegmentIndex, steps: BatchSteps, *, last_steps: bool
-    ) -> MultiStepBatch:
-        ring = self._ring
-        rows, envs = self._episodes.locate(index)
-        num_left = self._episodes.lengths(index.episode) - index.start
-        time = torch.arange(steps.length, device=self.device)
-        place = ring.place(rows[:, None] + time.minimum(num_left[:, None] - 1), envs[:, None])
-        is_in = time[: steps.num_actions] < num_left[:, None]
-        sequences = ring.actions[place[:, : steps.num_actions]] * is_in[..., None]
-        discounts = steps.discount ** torch.arange(steps.num_rewards, device=self.device)
-        following, terminated = self._outcome(place[:, steps.num_rewards - 1])
-        later = following
-        if steps.num_actions != steps.num_rewards:
-            later, _ = self._outcome(place[:, steps.num_actions - 1])
-        return MultiStepBatch(
-            observations=ring.stacks(place[:, 0]),
-            actions=sequences[:, 0],
-            rewards=ring.rewards[place[:, : steps.num_rewards]] @ discounts,
-            next_observations=following,
-            terminated=terminated,
-            action_sequences=sequences,
-            later_observations=later,
-            is_whole=num_left >= steps.num_actions + (not last_steps),
-        )
-
-    def _outcome(
-        self, place: Int[Tensor, " batch"]
-    ) -> tuple[Real[Tensor, "batch obs"], Float[Tensor, " batch"]]:
-        """Return what came after these steps, and where that was a terminal state."""
-        ring = self._ring
-        is_last, last_frames, terminated = self._episodes.at_end(
-            ring.episode[place], ring.row(place)
-        )
-        return ring.following_stacks(place, is_last, last_frames), terminated.to(torch.float32)
+            place = ring.place(*self._episodes.locate(index))
+            return transitions(ring, self._episodes, place)
+        return multistep_transitions(ring, self._episodes, index, steps, last_steps=last_steps)
 
     def completed_episodes(self, last: int | None = None) -> Int[Tensor, " episode"]:
         """Return the ids of complete episodes with steps in the buffer, oldest completion first.

@@ -219,14 +219,3 @@ def test_datasets_of_frames():
 def test_sizes_that_make_no_stack():
     with pytest.raises(ValueError, match="must be a multiple of the 3 frames of a stack, got 10"):
         ReplayBuffer(10, 10, 2, num_frames=3)
-
-
-@pytest.mark.parametrize("field", ["num_rewards", "num_actions"])
-def test_steps_must_be_positive(field):
-    with pytest.raises(ValueError, match=f"{field} must be at least 1, got 0"):
-        BatchSteps(**{field: 0})
-
-
-def test_discounts_lie_between_0_and_1():
-    with pytest.raises(ValueError, match=r"discount must lie in \[0, 1\], got 1.5"):
-        BatchSteps(discount=1.5)

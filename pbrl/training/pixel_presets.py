@@ -89,6 +89,7 @@ def pixel_config(
         seed_steps=2_000,
         replay_capacity=SMALL_REPLAY.get(env, 1_000_000),
         eval_every=5_000,
+        checkpoint_every=100_000,  # each holds the replay, of up to 21 GB
     )
 
 

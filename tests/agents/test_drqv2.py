@@ -199,6 +199,27 @@ def test_with_cloning_the_actor_comes_to_what_was_done():
     assert distances[-1] < 0.5 * distances[0]
 
 
+@pytest.mark.parametrize("taco", [None, TacoConfig(num_actions=1, num_features=8, hidden_size=16)])
+def test_it_finds_the_action_that_an_image_asks_for(taco):
+    """Brighter images pay for larger actions; the batches are drawn at random."""
+    agent = make(learning_rate=3e-3, num_return_steps=1, noise=(0.3, 0.3), taco=taco)
+    draws = torch.Generator().manual_seed(0)
+
+    def images(wanted):
+        levels = (127.5 * (wanted + 1)).to(torch.uint8)
+        return levels[:, None].expand(-1, SIZE).contiguous()
+
+    for _ in range(200):
+        wanted = 2 * torch.rand(64, generator=draws) - 1
+        actions = 2 * torch.rand(64, 2, generator=draws) - 1
+        paid = 1 - (actions[:, 0] - wanted).square()
+        agent.update(Batch(images(wanted), actions, paid, images(wanted), torch.ones(64)))
+    wanted = torch.linspace(-0.9, 0.9, 50)
+    found = agent.act(images(wanted), deterministic=True)[:, 0]
+    assert torch.corrcoef(torch.stack([wanted, found]))[0, 1] > 0.9
+    assert (found - wanted).abs().mean() < 0.35
+
+
 def test_batches_of_one_step_are_refused_where_more_are_wanted():
     batch = some_batch()
     plain = Batch(**{name: getattr(batch, name) for name in Batch.__dataclass_fields__})

@@ -25,6 +25,21 @@ def test_names_choose_the_parts():
     assert options.folder == Path("runs/dmc/walker-walk/pebble-3")
 
 
+def test_what_is_seen_of_states_can_be_chosen():
+    options = TrainOptions(env="dmc/walker-walk", agent="qpa", representation="taco")
+    config = configure(options, ["--sac.codes.taco.num-actions", "2"])
+    assert config.agent == "qpa-taco"
+    assert config.sac.codes.taco.num_actions == 2
+    assert options.folder == Path("runs/dmc/walker-walk/qpa-taco-0")
+
+
+def test_numbers_of_images_have_options_too():
+    words = ["--environment.pixels.action-repeat", "4", "--drqv2.hidden-size", "64"]
+    config = configure(TrainOptions(env="dmc/walker-walk", agent="taco"), words)
+    assert config.environment.pixels.action_repeat == 4
+    assert config.drqv2.hidden_size == 64
+
+
 def test_a_resumed_run_keeps_its_own_configuration(tmp_path):
     first = configure(TrainOptions(env="gym/Pendulum-v1", seed=7), ["--steps", "3000"])
     write_json(tmp_path / "config.json", first)
