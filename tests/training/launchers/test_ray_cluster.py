@@ -42,7 +42,7 @@ def in_the_background(function):
     return thread
 
 
-def wait(condition, seconds=30.0):
+def wait(condition, seconds=150.0):  # a machine may be busy with something else
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -116,7 +116,7 @@ def test_a_suite_survives_the_loss_of_a_node(tmp_path, nodes, launcher):
         (runner.folder / "go").touch()
 
     thread = in_the_background(lose_a_node)
-    outcome = runner.run(runs, max_seconds=90.0)
+    outcome = runner.run(runs, max_seconds=300.0)
     thread.join()
     assert not outcome.failed
     assert sorted(run.name for run in outcome.finished) == sorted(run.name for run in runs)
