@@ -49,6 +49,15 @@ def test_every_agent_has_sizes_for_two_cores_and_comes_back_from_json(agent):
         assert decode_fit_config(plain(config)) == config
 
 
+def test_learned_rewards_keep_their_scale_where_nothing_terminates():
+    def scaling(agent, name="mw_door-open-v2_ep2500_n0.3"):
+        known = facts(name, "pairs", None, segment_steps=64)
+        return make_fit_config("data", agent, known, preset="cpu").reward.scaling.kind
+
+    assert [scaling(agent) for agent in ("p-iql", "pearl", "iql")] == ["none", "none", "z-score"]
+    assert scaling("p-iql", "hopper-medium-expert-v2") == "return-range"
+
+
 def test_cpl_on_metaworld():
     sft = make_fit_config("data", "sft", METAWORLD, preset="cpl")
     assert (sft.steps, sft.eval_every, sft.eval_episodes) == (500_000, 5_000, 25)

@@ -162,11 +162,14 @@ def _ipl(facts: Facts) -> IPLConfig:
 def _reward(source: str, facts: Facts) -> RewardStageConfig:
     """Return a small ensemble, which learns in about as many steps from few labels and from many.
 
-    Where episodes end early the sign of the rewards matters, so that they are only stretched.
+    Where episodes end early the sign of the rewards matters, so that they are only stretched. Where
+    none does, a learned reward stays as it is: its sums are the log odds of the labels, a scale
+    that suits weights exp(beta A). Standardised, it made IQL follow a handful of transitions: on
+    Meta-World's sweep-into (64-step regret labels, seed 0) success 0.07, against 0.68 as it is.
     """
     scaling = RewardScalingConfig(kind="return-range", shift=0.5)
     if facts.benchmark in WITHOUT_TERMINATION:
-        scaling = RewardScalingConfig(kind="z-score")
+        scaling = RewardScalingConfig(kind="z-score" if source == "true" else "none")
     elif facts.benchmark in PT:
         scaling = PT[facts.benchmark].scaling
     steps_per_pass = max(1, math.ceil(facts.num_labels / REWARD_BATCH))
