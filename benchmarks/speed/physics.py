@@ -12,7 +12,9 @@ from speed.measure import Row, Times, time_in_turns
 
 TASKS = ("walker-walk", "cheetah-run")
 COUNTS = (1, 32, 256, 1024)
-MOST_OFFICIAL = 32  # dm_control takes the environments one by one: more of them cost no less each
+# dm_control and EnvPool hold a whole simulation for each environment and take them one by one: more
+# of them cost no less each, and a thousand of EnvPool's would take 17 GB.
+MOST_SEPARATE = 32
 LEAST_RATIO = 1.0  # times dm_control, from this number of worlds on:
 JUDGED_COUNT = 32
 
@@ -20,24 +22,25 @@ JUDGED_COUNT = 32
 def batched_physics(rounds: int) -> list[Row]:
     """Time steps of all worlds under random actions.
 
-    dm_control is a plain loop over its own environments that throws every observation away. With a
-    CUDA device and the extra `gpu` there are rows for MJX as well.
+    dm_control is a plain loop over its own environments that throws every observation away, and so
+    is EnvPool, where it is installed. With a CUDA device and the extra `gpu` there are rows for MJX
+    as well.
     """
     return [row for task in TASKS for row in compare(task, rounds)]
 
 
 def compare(task: str, rounds: int) -> list[Row]:
     """Return the rows of one task."""
-    officials: dict[int, Stepper] = {}
+    separate: dict[int, dict[str, Stepper]] = {}
     rows = []
     for num_envs in COUNTS:
-        num_official = min(num_envs, MOST_OFFICIAL)
+        num_separate = min(num_envs, MOST_SEPARATE)
         actions = _actions(f"dmc/{task}", num_envs)
-        if num_official not in officials:
-            officials[num_official] = bare_official(f"dmc/{task}", actions[:, :num_official])
-        contenders = {"dm_control": officials[num_official], **_batched(task, actions)}
+        if num_separate not in separate:
+            separate[num_separate] = _separate(f"dmc/{task}", actions[:, :num_separate].copy())
+        contenders = {**separate[num_separate], **_batched(f"mjx/{task}", actions)}
         times = time_in_turns(contenders, rounds)
-        counts = {name: num_official if name == "dm_control" else num_envs for name in times}
+        counts = {name: num_envs if "pbrl" in name else num_separate for name in times}
         rows += [_row(name, f"{task} x{counts[name]}", counts, times) for name in times]
         print(f"measured {task} x{num_envs}", flush=True)
     return rows
@@ -50,14 +53,19 @@ def _actions(env_id: str, num_envs: int) -> np.ndarray:
     return drawn.astype(np.float32)
 
 
-def _batched(task: str, actions: np.ndarray) -> dict[str, Stepper]:
-    """Return the contenders that take all worlds at once."""
-    contenders: dict[str, Stepper] = {}
+def _separate(env_id: str, actions: np.ndarray) -> dict[str, Stepper]:
+    """Return the contenders that take one environment after the other."""
+    contenders = {"dm_control": bare_official(env_id, actions)}
     if importlib.util.find_spec("envpool"):
-        contenders["envpool"] = bare_envpool(f"dmc/{task}", actions)
-    env_id, num_envs = f"mjx/{task}", actions.shape[1]
+        contenders["envpool"] = bare_envpool(env_id, actions)
+    return contenders
+
+
+def _batched(env_id: str, actions: np.ndarray) -> dict[str, Stepper]:
+    """Return the contenders that take all worlds at once."""
+    num_envs = actions.shape[1]
     env = pbrl.envs.make(env_id, num_envs, device="cpu", backend="rollout", num_threads=1)
-    contenders["pbrl rollout"] = _tensors(env, torch.from_numpy(actions))
+    contenders = {"pbrl rollout": _tensors(env, torch.from_numpy(actions))}
     if torch.cuda.is_available() and importlib.util.find_spec("jax"):
         env = pbrl.envs.make(env_id, num_envs, device="cuda", backend="mjx")
         contenders["pbrl mjx"] = _tensors(env, torch.from_numpy(actions).cuda())
