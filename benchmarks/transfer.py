@@ -6,17 +6,21 @@
 For each pair of tasks, number of labels at the source and seed: a perfectly rational teacher
 compares pairs of source segments by their true returns (`pbrl label simulate --score.score return
 --pairs 100`), and the answers are carried to the target (`pbrl label transfer`) by distances alone
-("none"), with the default anchor ("time") and, as a control, with that anchor from answers that
-were shuffled. The target's true returns say how right the labels are. Labels of the first seeds are
-written for the suite credit-transfer-cpu, with as many true labels of each target beside them.
+("none"), with the anchors "time" (the default) and "progress" and, as a control, with "time" from
+answers that were shuffled. The target's true returns say how right the labels are. Labels of the
+first seeds are written for the suite credit-transfer-cpu, with as many true labels of each target
+beside them.
 """
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -47,8 +51,10 @@ ROUNDS: Mapping[int, int] = {100: 4, 500: 16}
 alignment of 64 segments takes 32."""
 STEPS = 64
 TARGET_LABELS = 500
-ARMS = ("none", "time", "time, shuffled labels")
-ANCHORED = "time"
+Arm = Literal["none", "time", "progress", "time, shuffled labels"]
+ARMS: tuple[Arm, ...] = ("none", "time", "progress", "time, shuffled labels")
+WRITTEN: Mapping[Arm, str] = {"time": "", "progress": "progress-"}
+"""Arms whose labels are written, and what tells their files apart."""
 PURPOSES = ("segments", "teacher", "transfer", "shuffle")
 
 
@@ -59,8 +65,10 @@ class Options:
     Attributes:
         data: folder of the datasets.
         labels: folder of the labels, one per target; those of a task's own are in true-N-SEED.npz,
-            those that came from a source in SOURCE-N-SEED.npz.
+            those that came from a source in SOURCE-N-SEED.npz and, by "progress", in
+            SOURCE-N-progress-SEED.npz.
         seeds: seeds per alignment.
+        workers: processes, a seed each.
         label_seeds: of these, the first ones whose labels are written.
         record: JSON file of the figures.
         page: page that holds their table.
@@ -69,6 +77,7 @@ class Options:
     data: Path = ROOT / "data" / "metaworld-cpl"
     labels: Path = ROOT / "data" / "transfer"
     seeds: int = 10
+    workers: int = 1
     label_seeds: int = 3
     record: Path = ROOT / "benchmarks" / "results" / "transfer.json"
     page: Path = ROOT / "docs" / "credit-and-transfer.md"
@@ -83,7 +92,7 @@ def answers(replay: ReplayBuffer, number: int, generators: Generators) -> Feedba
 
 
 def carry(
-    source: ReplayBuffer, target: ReplayBuffer, arm: str, num_labels: int, seed: int
+    source: ReplayBuffer, target: ReplayBuffer, arm: Arm, num_labels: int, seed: int
 ) -> Transferred:
     """Return the labels that one way of aligning brings.
 
@@ -92,17 +101,17 @@ def carry(
     Args:
         source: episodes with a true reward to label them by.
         target: episodes of another task.
-        arm: one of `ARMS`.
+        arm: how they are aligned.
         num_labels: at the source, a number of `ROUNDS`.
         seed: of labels and alignments; all arms have the same labels.
     """
     generators = Generators(seed, PURPOSES)
     labelled = answers(source, num_labels, generators).labelled()
-    if arm not in ("none", ANCHORED):
+    if arm == "time, shuffled labels":
         order = torch.randperm(len(labelled), generator=generators["shuffle"])
         labelled = replace(labelled, labels=labelled.labels[order])
     config = TransferConfig(
-        anchor="none" if arm == "none" else ANCHORED,
+        anchor="time" if arm == "time, shuffled labels" else arm,
         rounds=ROUNDS[num_labels],
         pairs=TARGET_LABELS,
         ambiguous="warn",
@@ -115,7 +124,8 @@ def judge(made: Transferred, target: ReplayBuffer) -> dict[str, Any]:
 
     An alignment is mirrored if the true returns contradict most of the labels that it alone brings,
     over all pairs of the aligned segments. `later` is the share of these pairs that the rule "the
-    later segment of an episode is better" gets right.
+    later segment of an episode is better" gets right, `as_later` that on which the labels say what
+    the rule says.
     """
     returns = target.gather(made.segments).true_returns().cpu()
     starts = made.segments.start.cpu()
@@ -129,6 +139,7 @@ def judge(made: Transferred, target: ReplayBuffer) -> dict[str, Any]:
         "mirrored": sum(share_right(one.labels, returns) < TIE for one in made.rounds),
         "is_doubted": any("inverted" in doubt for doubt in made.warnings),
         "later": share_right(later, returns),
+        "as_later": share_right(made.labels, starts),
     }
 
 
@@ -137,7 +148,7 @@ def share_right(labels: Tensor, returns: Tensor) -> float:
 
     Args:
         labels: P(column preferred to row), `[segment, segment]`.
-        returns: `[segment]`.
+        returns: `[segment]`, or whatever else is larger of the better one.
     """
     gaps = returns - returns[:, None]
     decided = (labels != TIE) & (gaps != 0)
@@ -146,9 +157,9 @@ def share_right(labels: Tensor, returns: Tensor) -> float:
 
 def measure(
     source: ReplayBuffer, target: ReplayBuffer, num_labels: int, seed: int
-) -> tuple[list[dict[str, Any]], FeedbackStore]:
-    """Return a row per arm, and the labels that the default one brings."""
-    rows, store = [], FeedbackStore()
+) -> tuple[list[dict[str, Any]], dict[Arm, FeedbackStore]]:
+    """Return a row per arm, and the labels of those arms that are written."""
+    rows, stores = [], {}
     for arm in ARMS:
         started = time.process_time()
         row: dict[str, Any] = {"arm": arm, "source_labels": num_labels, "seed": seed}
@@ -159,14 +170,14 @@ def measure(
             continue
         seconds = time.process_time() - started
         rows.append({**row, **judge(made, target), "cpu_seconds": round(seconds, 2)})
-        if arm == ANCHORED:
-            store = to_store(made.labelled())
-    return rows, store
+        if arm in WRITTEN:
+            stores[arm] = to_store(made.labelled())
+    return rows, stores
 
 
 HEADER = (
     "from, to", "labels", "anchor", "right, mean (least)", "of all pairs", "inverted runs",
-    "mirrored alignments", "doubted", "later is better",
+    "mirrored alignments", "doubted", "later is better", "labels that say so",
 )  # fmt: skip
 
 
@@ -190,7 +201,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _cells(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     made = [run for run in runs if "refused" not in run]
     if not made:
-        return ["refused", *["–"] * 5]
+        return ["refused", *["–"] * 6]
     right = [run["accuracy"] for run in made]
     mirrored, alignments = (sum(run[name] for run in made) for name in ("mirrored", "alignments"))
     refused = f", {len(runs) - len(made)} refused" if len(made) < len(runs) else ""
@@ -201,6 +212,7 @@ def _cells(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{mirrored} of {alignments}",
         f"{sum(run['is_doubted'] for run in made)} of {len(made)}",
         f"{np.mean([run['later'] for run in made]):.0%}",
+        f"{np.mean([run['as_later'] for run in made]):.0%}",
     ]
 
 
@@ -220,12 +232,23 @@ def write_page(record: Mapping[str, Any], page: Path) -> None:
     page.write_text(replace_between_markers(text, "transfer", body), encoding="utf-8")
 
 
-def write_true_labels(datasets: Mapping[str, ReplayBuffer], options: Options) -> None:
-    """Write true labels of every target, as many as are carried to it."""
-    for target in sorted({target for _, target in PAIRS}):
-        for seed in range(options.label_seeds):
+def run_seed(
+    options: Options, datasets: Mapping[str, ReplayBuffer], seed: int
+) -> list[dict[str, Any]]:
+    """Write the labels of a seed, if they are wanted, and return its rows of the record."""
+    is_written, made = seed < options.label_seeds, []
+    if is_written:
+        for target in sorted({target for _, target in PAIRS}):
             store = answers(datasets[target], TARGET_LABELS, Generators(seed, PURPOSES))
             _save(store, options.labels / target / f"true-{TARGET_LABELS}-{seed}.npz")
+    for source, target in PAIRS:
+        for number in ROUNDS:
+            rows, stores = measure(datasets[source], datasets[target], number, seed)
+            for arm, store in stores.items() if is_written else ():
+                name = f"{source}-{number}-{WRITTEN[arm]}{seed}.npz"
+                _save(store, options.labels / target / name)
+            made += [{"source": source, "target": target, **row} for row in rows]
+    return made
 
 
 def _save(store: FeedbackStore, path: Path) -> None:
@@ -233,27 +256,21 @@ def _save(store: FeedbackStore, path: Path) -> None:
     store.save(path)
 
 
-def run(options: Options, datasets: Mapping[str, ReplayBuffer]) -> Iterable[dict[str, Any]]:
-    """Write the labels and yield the rows of the record."""
-    write_true_labels(datasets, options)
-    for seed in range(options.seeds):
-        for source, target in PAIRS:
-            for number in ROUNDS:
-                rows, store = measure(datasets[source], datasets[target], number, seed)
-                if seed < options.label_seeds:
-                    _save(store, options.labels / target / f"{source}-{number}-{seed}.npz")
-                yield from ({"source": source, "target": target, **row} for row in rows)
+def load_and_run(options: Options, seed: int) -> list[dict[str, Any]]:
+    """Return the rows of a seed, in a process of its own."""
+    torch.set_num_threads(1)
+    names = sorted({name for pair in PAIRS for name in pair})
+    datasets = {name: load_dataset(str(options.data / f"{name}-v0")).replay for name in names}
+    rows = run_seed(options, datasets, seed)
+    print(f"seed {seed} is done", flush=True)
+    return rows
 
 
 def main(options: Options) -> None:
     """Write labels, record and table."""
-    torch.set_num_threads(1)
-    names = sorted({name for pair in PAIRS for name in pair})
-    datasets = {name: load_dataset(str(options.data / f"{name}-v0")).replay for name in names}
-    rows = []
-    for row in run(options, datasets):
-        rows.append(row)
-        print({name: row[name] for name in row if name != "refused"}, flush=True)
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+        parts = pool.map(partial(load_and_run, options), range(options.seeds))
+        rows = [row for part in parts for row in part]
     record = {
         "schema": 1,
         "rows": rows,
