@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pbrl.queries.kcenter import greedy_k_center, nearest_distance
 from pbrl.lookup import look_up
+from pbrl.queries.kcenter import greedy_k_center, nearest_distance
 from pbrl.queries.scores import NEEDS_ENSEMBLE, SCORES, ScoreName, rank
 from pbrl.queries.scoring import SegmentModel, SegmentSource, query_margins
 from pbrl.segments import SegmentIndex
