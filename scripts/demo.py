@@ -34,9 +34,11 @@ def main() -> None:
 
     config = replace(make_config(options.env, "qpa"), steps=options.steps)
     schedule = config.preferences.schedule
+    sessions = 1 + (config.steps - schedule.first_step) // schedule.interval
+    asked = min(schedule.budget, sessions * schedule.session_size)
     print(
-        f"A simulated teacher compares {schedule.budget} pairs of short clips of {config.env}; the "
-        "agent sees\nnothing but those answers, never the true reward that the table below reports."
+        f"A simulated teacher compares {asked} pairs of short clips of {config.env}; the agent\n"
+        "sees nothing but those answers, never the true reward that the table below reports."
     )
     shutil.rmtree(options.out, ignore_errors=True)
     result = train(config, options.out)
