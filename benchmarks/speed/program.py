@@ -17,6 +17,7 @@ from pbrl.training.tables import markdown
 from speed.measure import Row
 
 ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "speed" / "results"
 Section = Callable[[int], list[Row]]
 HEADER = ("section", "case", "contender", "ms", "CPU ms", "ratio", "note", "aim", "met")
 
@@ -29,7 +30,8 @@ class SpeedOptions:
         threads: torch threads.
         rounds: turns that every contender gets.
         sections: names of what is measured; empty means all.
-        output: JSON file; benchmarks/speed/results/PROGRAM-THREADS.json when not given.
+        output: JSON file; benchmarks/speed/results/PROGRAM-THREADS.json when it is not given and
+            all sections ran, otherwise none.
         page: markdown page; docs/speed.md when neither it nor `output` is given and all sections
             ran, otherwise none.
     """
@@ -122,13 +124,14 @@ def run(name: str, sections: Mapping[str, Section], options: SpeedOptions) -> No
     record = measure(sections, chosen, threads=threads, rounds=rounds)
     rows = [Row(**row) for row in record["rows"]]
     Console(width=180).print(report(rows, f"{threads} torch thread(s), median of {rounds} rounds"))
-    page = options.page
-    if options.output is None and page is None and set(chosen) == set(sections):
-        page = ROOT / "docs" / "speed.md"
-    path = options.output or ROOT / "benchmarks" / "speed" / "results" / f"{name}-{threads}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    print(f"wrote {path}")
+    output, page = options.output, options.page
+    if output is None and set(chosen) == set(sections):
+        output = RESULTS / f"{name}-{threads}.json"
+        page = page or ROOT / "docs" / "speed.md"
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        print(f"wrote {output}")
     if page is not None:
         write_page(record, page, name)
         print(f"wrote {page}")

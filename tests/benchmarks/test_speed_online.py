@@ -151,6 +151,12 @@ def test_every_section_names_and_judges_its_aims(tiny, load, tmp_path):
     assert page.read_text() == first
 
 
+def test_a_part_of_the_sections_leaves_the_record_alone(tiny, load, tmp_path, monkeypatch):
+    monkeypatch.setattr(load("speed.program"), "RESULTS", tmp_path / "results")
+    tiny.main(tiny.SpeedOptions(rounds=1, sections=("replay",)))
+    assert not (tmp_path / "results").exists()
+
+
 def test_sections_unknown_to_the_benchmark_are_refused(tiny):
     with pytest.raises(SystemExit, match="unknown sections"):
         tiny.main(tiny.SpeedOptions(sections=("nonsense",)))
