@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pbrl.commands.report import report_run
+from pbrl.queries.schedules import FeedbackSchedule
 from pbrl.training.presets import make_config
 from pbrl.training.result import Result, final_score
 from pbrl.training.run import train
@@ -33,9 +34,8 @@ def main() -> None:
     options = parser.parse_args()
 
     config = replace(make_config(options.env, "qpa"), steps=options.steps)
-    schedule = config.preferences.schedule
-    sessions = 1 + (config.steps - schedule.first_step) // schedule.interval
-    asked = min(schedule.budget, sessions * schedule.session_size)
+    plan = FeedbackSchedule(config.preferences.schedule).plan()
+    asked = sum(session.size for session in plan if session.step <= config.steps)
     print(
         f"A simulated teacher compares {asked} pairs of short clips of {config.env}; the agent\n"
         "sees nothing but those answers, never the true reward that the table below reports."
