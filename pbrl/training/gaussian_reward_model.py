@@ -68,9 +68,8 @@ class GaussianRewardModel:
             reward/steps, and reward/accuracy, of the means, if a label is not a tie.
         """
         step = partial(self._step, generator)
-        metrics = fit_in_passes(step, self.learning, labelled, replay, generator, max_steps)
-        metrics["reward/std"] = metrics.pop("reward/distance")
-        return metrics
+        metrics, tally = fit_in_passes(step, self.learning, labelled, replay, generator, max_steps)
+        return metrics | {"reward/std": tally.distance()}
 
     def _step(
         self,

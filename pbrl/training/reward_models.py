@@ -151,8 +151,9 @@ class TransformerReward:
     ) -> dict[str, float]:
         """Learn from the labels and return the metrics of `RewardLearner.fit`."""
         self.network.train()
-        metrics = fit_in_passes(self._step, self.learning, labelled, replay, generator, max_steps)
-        del metrics["reward/distance"]
+        metrics, _ = fit_in_passes(
+            self._step, self.learning, labelled, replay, generator, max_steps
+        )
         steps_per_pass = math.ceil(len(labelled) / self.learning.batch_size)
         return metrics | {"reward/passes": metrics["reward/steps"] / steps_per_pass}
 

@@ -26,12 +26,12 @@ def fit_in_passes(
     replay: ReplayBuffer,
     generator: torch.Generator,
     max_steps: int | None,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], Tally]:
     """Pass over the labels in minibatches until they are fitted; see `RewardLearner.fit`.
 
     Returns:
-        reward/loss, of the last pass; reward/steps; reward/distance, where the step counts one; and
-        reward/accuracy, if a label is not a tie.
+        reward/loss, reward/steps, and reward/accuracy if a label is not a tie; and the tally of the
+        last pass.
     """
     device = replay.device
     most = learning.num_steps(len(labelled))
@@ -48,11 +48,10 @@ def fit_in_passes(
             num_steps += 1
     metrics = {
         "reward/loss": tally.loss(),
-        "reward/distance": tally.distance(),
         "reward/accuracy": tally.accuracy(),
         "reward/steps": float(num_steps),
     }
-    return {name: value for name, value in metrics.items() if value is not None}
+    return {name: value for name, value in metrics.items() if value is not None}, tally
 
 
 def _is_reached(tally: Tally, target: float) -> bool:
