@@ -7,6 +7,7 @@ from pbrl.batches import BatchSteps, MultiStepBatch
 from pbrl.replay import ReplayBuffer
 from pbrl.state_codes import Codes, PlainCodes, StateCodesConfig, make_codes
 from pbrl.taco import TacoConfig
+from tests.multi_step_batches import multi_step_batch
 
 SMALL = StateCodesConfig(
     hidden_sizes=(16, 12),
@@ -20,19 +21,8 @@ def make(config=SMALL, seed=0):
 
 
 def batch(number=16, steps=3, seed=0):
-    draws = torch.Generator().manual_seed(seed)
-    states = torch.randn(3, number, 5, generator=draws)
-    actions = 2 * torch.rand(number, steps, 2, generator=draws) - 1
-    return MultiStepBatch(
-        observations=states[0],
-        actions=actions[:, 0],
-        rewards=torch.rand(number, generator=draws),
-        next_observations=states[1],
-        terminated=torch.zeros(number),
-        action_sequences=actions,
-        later_observations=states[2],
-        is_whole=torch.arange(number) % 4 != 0,
-    )
+    is_whole = torch.arange(number) % 4 != 0
+    return multi_step_batch((5, 2), number=number, steps=steps, seed=seed, is_whole=is_whole)
 
 
 def test_both_kinds_are_codes():

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from tests.multi_step_batches import multi_step_batch
 from pbrl.agents import Agent
 from pbrl.agents.sac import SAC, SACConfig
 from pbrl.batches import BatchSteps, MultiStepBatch
@@ -25,19 +26,7 @@ def make(seed=0, **config):
 
 
 def batch(seed=0, number=32):
-    draws = torch.Generator().manual_seed(seed)
-    states = torch.randn(3, number, OBS, generator=draws)
-    actions = 2 * torch.rand(number, 3, ACT, generator=draws) - 1
-    return MultiStepBatch(
-        observations=states[0],
-        actions=actions[:, 0],
-        rewards=torch.rand(number, generator=draws),
-        next_observations=states[1],
-        terminated=torch.zeros(number),
-        action_sequences=actions,
-        later_observations=states[2],
-        is_whole=torch.ones(number, dtype=torch.bool),
-    )
+    return multi_step_batch((OBS, ACT), number=number, seed=seed)
 
 
 def test_the_networks_see_codes():
