@@ -165,7 +165,7 @@ def _reward(source: str, facts: Facts) -> RewardStageConfig:
     Where episodes end early the sign of the rewards matters, so that they are only stretched. Where
     none does, a learned reward stays as it is: its sums are the log odds of the labels, a scale
     that suits weights exp(beta A). Standardised, it made IQL follow a handful of transitions: on
-    Meta-World's sweep-into (64-step regret labels, seed 0) success 0.07, against 0.68 as it is.
+    Meta-World's sweep-into (64-step regret labels, seed 0) success 0.07, against 0.77 as it is.
     """
     scaling = RewardScalingConfig(kind="return-range", shift=0.5)
     if facts.benchmark in WITHOUT_TERMINATION:
