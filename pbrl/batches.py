@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """Transitions for an agent's update.
+    """Transitions for an agent's update; those of several seeds have one more axis in front.
 
     Attributes:
         observations: `[batch, obs]`.
@@ -21,11 +21,11 @@ class Batch:
             The end of the time limit is not a terminal state.
     """
 
-    observations: Real[Tensor, "batch obs"]
-    actions: Float[Tensor, "batch act"]
-    rewards: Float[Tensor, " batch"]
-    next_observations: Real[Tensor, "batch obs"]
-    terminated: Float[Tensor, " batch"]
+    observations: Real[Tensor, "*seed batch obs"]
+    actions: Float[Tensor, "*seed batch act"]
+    rewards: Float[Tensor, "*seed batch"]
+    next_observations: Real[Tensor, "*seed batch obs"]
+    terminated: Float[Tensor, "*seed batch"]
 
     def seen_through(self, view: Callable[[Tensor], Tensor]) -> "Batch":
         """Return the same transitions with every observation as `view` shows it."""

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pbrl.randomness import RandomSource, SeedGenerators
+
 LEVELS = 2**16  # an element takes 16 random bits
 PER_WORD = 4  # elements to a random word
 
@@ -22,7 +24,7 @@ class Dropout(nn.Module):
         ValueError: if the rate is out of its range.
     """
 
-    def __init__(self, rate: float, generator: torch.Generator | None = None) -> None:
+    def __init__(self, rate: float, generator: RandomSource | None = None) -> None:
         super().__init__()
         if not 0 <= rate < 1:
             raise ValueError(f"the rate of dropout must lie in [0, 1), got {rate}")
@@ -42,12 +44,15 @@ class Dropout(nn.Module):
 
 
 def keep_mask(
-    like: Float[Tensor, "*shape"], rate: float, generator: torch.Generator | None
+    like: Float[Tensor, "*shape"], rate: float, generator: RandomSource | None
 ) -> Float[Tensor, "*shape"]:
     """Return 1 with probability 1 - rate and otherwise 0, for each element of `like` on its own.
 
     The type is that of `like`: on a CPU numbers multiply in a fraction of the time of booleans.
     """
+    if isinstance(generator, SeedGenerators):
+        masks = zip(like.unbind(), generator, strict=True)
+        return torch.stack([keep_mask(part, rate, own) for part, own in masks])
     words = torch.empty(-(-like.numel() // PER_WORD), dtype=torch.int64, device=like.device)
     words.random_(-(2**63), None, generator=generator)
     bits = words.view(torch.int16)[: like.numel()].view(like.shape)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pbrl.checks import check_fields
 from pbrl.networks import EnsembleMLP, Linear, device_of, initialize
+from pbrl.randomness import RandomSource
 from pbrl.replay import Batch
 from pbrl.segments import Segments
 
@@ -143,7 +144,7 @@ class TrunkedCritics(nn.Module):
 
 
 def shift_segments(
-    segments: Segments, config: EncoderConfig | None, generator: torch.Generator
+    segments: Segments, config: EncoderConfig | None, generator: RandomSource
 ) -> Segments:
     """Return segments of images with each shifted as a whole; without a configuration as given."""
     if config is None or config.shift == 0:
@@ -155,7 +156,7 @@ def shift_segments(
     return replace(segments, observations=shifted)
 
 
-def shift_batch(batch: Batch, config: EncoderConfig | None, generator: torch.Generator) -> Batch:
+def shift_batch(batch: Batch, config: EncoderConfig | None, generator: RandomSource) -> Batch:
     """Return transitions of images with both images of each shifted alike."""
     if config is None or config.shift == 0:
         return batch
@@ -166,7 +167,7 @@ def shift_batch(batch: Batch, config: EncoderConfig | None, generator: torch.Gen
 
 
 def shift_each(
-    observations: Real[Tensor, "batch obs"], config: EncoderConfig, generator: torch.Generator
+    observations: Real[Tensor, "batch obs"], config: EncoderConfig, generator: RandomSource
 ) -> Real[Tensor, "batch obs"]:
     """Return images that are each shifted by their own draw, as in DrQ-v2 (Yarats et al. 2022).
 
@@ -178,7 +179,8 @@ def shift_each(
     return shift_images(observations[:, None], config.image_shape, offsets)[:, 0]
 
 
-def _draw_offsets(number: int, largest: int, generator: torch.Generator) -> Tensor:
+def _draw_offsets(number: int, largest: int, generator: RandomSource) -> Tensor:
+    assert isinstance(generator, torch.Generator)  # images take no axis of seeds, see pbrl.seeds
     size = (number, 2)
     return torch.randint(-largest, largest + 1, size, generator=generator, device=generator.device)
 

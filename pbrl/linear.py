@@ -7,6 +7,8 @@ so the operator that torch's compiler emits is called here; where it is missing,
 too small to repay its start of about ten microseconds, torch's own product serves.
 """
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import torch
@@ -26,7 +28,7 @@ def linear(
     weight: Float[Tensor, "*member in out"],
     bias: Float[Tensor, "*member one out"] | None = None,
 ) -> Float[Tensor, "*member batch out"]:
-    """Return `inputs @ weight + bias`, for one layer or for one per member.
+    """Return `inputs @ weight + bias`, for one layer or for one per member, of one seed or many.
 
     Differentiable any number of times. A member axis of stride 0 (`Tensor.expand`) is not copied.
     The weight may be a transposed view, such as that of `nn.Linear`; its gradient then has the
@@ -72,15 +74,28 @@ def _product(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     multiply = _plain if is_small else _onednn
     if inputs.ndim == 2:  # noqa: PLR2004
         return multiply(inputs, weight, bias)
-    if inputs.ndim > 3 or (is_small and not is_narrow):  # noqa: PLR2004
+    if is_small and not is_narrow:
         return _plain(inputs, weight, bias)
     # oneDNN's operator has no batched form, and MKL's takes up to 70 times as long for narrow
     # matrices as its products one by one.
-    biases = [None] * len(inputs) if bias is None else bias.unbind()
-    parts = zip(inputs.unbind(), weight.unbind(), biases, strict=True)
-    products = [multiply(*part) for part in parts]
+    products = [multiply(*part) for part in _matrices(inputs, weight, bias)]
     # A shape changed in place, unlike a view, lets an activation overwrite the result.
-    return products[0].unsqueeze_(0) if len(products) == 1 else torch.stack(products)
+    if len(products) == 1:
+        return products[0].resize_(*inputs.shape[:-1], weight.shape[-1])
+    outputs = inputs.new_empty(*inputs.shape[:-1], weight.shape[-1])
+    torch.stack(products, out=outputs.view(-1, *outputs.shape[-2:]))
+    return outputs
+
+
+def _matrices(
+    inputs: Tensor, weight: Tensor, bias: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """Return the factors of each product; members that share their inputs are not copied."""
+    if inputs.ndim == 2:  # noqa: PLR2004
+        return iter([(inputs, weight, bias)])
+    biases = [None] * len(inputs) if bias is None else bias.unbind()
+    leading = zip(inputs.unbind(), weight.unbind(), biases, strict=True)
+    return chain.from_iterable(_matrices(*part) for part in leading)
 
 
 def _onednn(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

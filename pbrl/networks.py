@@ -1,4 +1,8 @@
-"""Multi-layer perceptrons, alone and as ensembles whose members are a leading tensor axis."""
+"""Multi-layer perceptrons, alone and as ensembles whose members are a leading tensor axis.
+
+Parameters may have one more axis in front, of seeds that are trained at once (`pbrl.seeds`); inputs
+and outputs then have it too.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +23,8 @@ class EnsembleLinear(nn.Module):
     """One linear layer per member, all computed by a single batched product.
 
     Attributes:
-        weight: `[member, in, out]`.
-        bias: `[member, 1, out]`.
+        weight: `[*seed, member, in, out]`.
+        bias: `[*seed, member, 1, out]`.
     """
 
     def __init__(
@@ -45,11 +49,11 @@ class EnsembleLinear(nn.Module):
             initialize(weight.T, bias, initialization, generator)
 
     def forward(
-        self, inputs: Float[Tensor, "member_or_one batch in"]
-    ) -> Float[Tensor, "member batch out"]:
-        """Apply each member to its own inputs, or to shared ones when the first axis has size 1."""
-        # A first axis of 1 is expanded with stride 0: shared inputs are never copied per member.
-        shared = inputs.expand(self.weight.shape[0], -1, -1)
+        self, inputs: Float[Tensor, "*seed member_or_one batch in"]
+    ) -> Float[Tensor, "*seed member batch out"]:
+        """Apply each member to its own inputs, or to shared ones when their axis has size 1."""
+        # An axis of 1 is expanded with stride 0: shared inputs are never copied per member.
+        shared = inputs.expand(*self.weight.shape[:-2], -1, -1)
         return linear(shared, self.weight, self.bias)
 
 
@@ -58,10 +62,11 @@ class Linear(nn.Linear):
 
     def forward(self, input: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
         """Apply the layer to the last axis."""
-        if input.ndim == 2:  # noqa: PLR2004  an activation in place on a view would cost copies
-            return linear(input, self.weight.T, self.bias.unsqueeze(0))
-        rows = input.reshape(-1, self.in_features)
-        outputs = linear(rows, self.weight.T, self.bias.unsqueeze(0))
+        weight, bias = self.weight.mT, self.bias.unsqueeze(-2)
+        if input.ndim == weight.ndim:  # an activation in place on a view would cost copies
+            return linear(input, weight, bias)
+        rows = input.reshape(*weight.shape[:-2], -1, self.in_features)
+        outputs = linear(rows, weight, bias)
         return outputs.view(*input.shape[:-1], self.out_features)
 
 
@@ -103,9 +108,9 @@ class EnsembleMLP(nn.Module):
         self.layers = _stack(layer, sizes, activation, output_activation)
 
     def forward(
-        self, inputs: Float[Tensor, "member_or_one batch in"]
-    ) -> Float[Tensor, "member batch out"]:
-        """Return every member's outputs; a first axis of size 1 is shared by all members."""
+        self, inputs: Float[Tensor, "*seed member_or_one batch in"]
+    ) -> Float[Tensor, "*seed member batch out"]:
+        """Return every member's outputs; an axis of size 1 is shared by all members."""
         outputs: Tensor = self.layers(inputs)
         return outputs
 

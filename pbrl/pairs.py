@@ -16,7 +16,7 @@ from pbrl.windows import WindowBatch, WindowSizes
 
 @dataclass(frozen=True)
 class PairBatch:
-    """Labelled pairs, gathered.
+    """Labelled pairs, gathered; those of several seeds have one more axis in front.
 
     Attributes:
         segments: `[query, 2, time, ...]`.
@@ -27,14 +27,14 @@ class PairBatch:
     """
 
     segments: Segments
-    labels: Float[Tensor, " query"]
-    weights: Float[Tensor, " query"]
-    starts: Int[Tensor, "query two"] | None = None
+    labels: Float[Tensor, "*seed query"]
+    weights: Float[Tensor, "*seed query"]
+    starts: Int[Tensor, "*seed query two"] | None = None
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return self.labels.shape[-1]
 
-    def is_preferred(self) -> Bool[Tensor, "query two"]:
+    def is_preferred(self) -> Bool[Tensor, "*seed query two"]:
         """Return which of the two segments are preferred; of a tie, both."""
         return torch.stack([self.labels <= TIE, self.labels >= TIE], -1)
 
@@ -43,16 +43,18 @@ class PairBatch:
 class ListBatch:
     """Lists of graded segments, gathered: rankings, ratings, or one dense batch.
 
+    Those of several seeds have one more axis in front.
+
     Attributes:
         segments: `[list, item, time, ...]`.
         grades: of each segment, comparable within its list; higher is better.
     """
 
     segments: Segments
-    grades: Float[Tensor, "list item"]
+    grades: Float[Tensor, "*seed list item"]
 
     def __len__(self) -> int:
-        return len(self.grades)
+        return self.grades.shape[-2]
 
 
 @dataclass(frozen=True)

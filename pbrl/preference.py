@@ -195,19 +195,19 @@ def is_correct(
 
 
 def preference_metrics(
-    score_0: Float[Tensor, "*shape"],
-    score_1: Float[Tensor, "*shape"],
-    label: Float[Tensor, "*shape"],
+    score_0: Float[Tensor, "*seed query"],
+    score_1: Float[Tensor, "*seed query"],
+    label: Float[Tensor, "*seed query"],
 ) -> dict[str, Tensor]:
     """Return the accuracy over labels that are no ties, and the mean scores of either side.
 
     A rising accuracy says nothing about a policy whose two scores both fall. Among ties segment 0
     counts as preferred.
     """
-    decided = (label != TIE).sum().clamp(min=1)
+    decided = (label != TIE).sum(-1).clamp(min=1)
     is_second = label > TIE
     return {
-        "accuracy": is_correct(score_1 - score_0, label).sum() / decided,
-        "score_preferred": torch.where(is_second, score_1, score_0).mean(),
-        "score_other": torch.where(is_second, score_0, score_1).mean(),
+        "accuracy": is_correct(score_1 - score_0, label).sum(-1) / decided,
+        "score_preferred": torch.where(is_second, score_1, score_0).mean(-1),
+        "score_other": torch.where(is_second, score_0, score_1).mean(-1),
     }

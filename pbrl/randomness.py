@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 
 class Generators:
@@ -36,6 +38,34 @@ class Generators:
         """Restore what `state_dict` returned."""
         for name, generator in self._generators.items():
             generator.set_state(state[name].cpu().to(torch.uint8))
+
+
+class SeedGenerators(tuple[torch.Generator, ...]):
+    """One generator for each of several seeds that are trained at once; in place of a single one.
+
+    What is drawn has a leading axis, along which each seed draws what it would draw alone.
+    """
+
+    __slots__ = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where they draw."""
+        return self[0].device
+
+
+RandomSource = torch.Generator | SeedGenerators
+"""Of one seed, or of several."""
+
+
+def standard_normal(
+    like: Float[Tensor, "*shape"], source: RandomSource | None
+) -> Float[Tensor, "*shape"]:
+    """Return normal noise in the shape of `like`; of several seeds, each its own."""
+    if isinstance(source, SeedGenerators):
+        parts = zip(like.unbind(), source, strict=True)
+        return torch.stack([standard_normal(part, own) for part, own in parts])
+    return torch.empty_like(like).normal_(generator=source)
 
 
 def derived_seed(seed: int, *keys: int) -> int:

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 class RunningMoments(nn.Module):
     """Mean and standard deviation of everything seen so far; batches may come in any sizes.
 
+    The buffers may have one more axis in front, of seeds that are trained at once; values then have
+    it too.
+
     Counts and sums are float64 buffers, so they travel with `state_dict`. Before two values have
     been seen, and along dimensions that never vary, the standard deviation is 1.
 
@@ -26,20 +29,21 @@ class RunningMoments(nn.Module):
         self.register_buffer("sum_squares", torch.zeros(shape, dtype=torch.float64))
 
     @torch.no_grad()
-    def update(self, values: Float[Tensor, " batch *shape"]) -> None:
-        """Take in a batch of values (Chan, Golub and LeVeque 1979, parallel form).
+    def update(self, values: Float[Tensor, "*any"]) -> None:
+        """Take in `[batch, *shape]` values (Chan, Golub and LeVeque 1979, parallel form).
 
         The code of B-Pref (Lee et al. 2021) has `mean + delta + n / total` where this has
         `mean + delta * n / total`, which shifts its mean and inflates its scale by some percent.
         """
-        if len(values) == 0:
+        number = values.shape[self.count.ndim]
+        if number == 0:
             return
-        variance, mean = torch.var_mean(values.to(torch.float64), 0, correction=0)
-        number = len(values)
+        variance, mean = torch.var_mean(values.to(torch.float64), self.count.ndim, correction=0)
         delta = mean - self.mean
         total = self.count + number
-        self.mean += delta * (number / total)
-        self.sum_squares += number * (variance + delta.square() * (self.count / total))
+        self.mean += delta * self._aligned(number / total, delta)
+        growth = variance + delta.square() * self._aligned(self.count / total, delta)
+        self.sum_squares += number * growth
         self.count.copy_(total)
 
     def reset(self) -> None:
@@ -50,9 +54,18 @@ class RunningMoments(nn.Module):
     @property
     def std(self) -> Float[Tensor, "*shape"]:
         """Standard deviation with ddof 1."""
-        variance = self.sum_squares / (self.count - 1).clamp(min=1)
+        degrees = (self.count - 1).clamp(min=1)
+        variance = self.sum_squares / self._aligned(degrees, self.sum_squares)
         return torch.where(variance > 0, variance.sqrt(), 1.0)
 
     def standardize(self, values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """Return (values - mean) / std in the type of `values`."""
-        return (values - self.mean.to(values.dtype)) / self.std.to(values.dtype)
+        mean, std = (
+            self._aligned(moment.to(values.dtype), values) for moment in (self.mean, self.std)
+        )
+        return (values - mean) / std
+
+    def _aligned(self, moment: Tensor, values: Tensor) -> Tensor:
+        """Return a moment with axes of size 1 after that of seeds, as many as `values` has more."""
+        seeds, shape = moment.shape[: self.count.ndim], moment.shape[self.count.ndim :]
+        return moment.reshape((*seeds, *(1,) * (values.ndim - moment.ndim), *shape))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pbrl.checks import check_fields
 from pbrl.agents.policies import PolicyConfig, make_policy
-from pbrl.agents.state import Parts, PolicyAgent
+from pbrl.agents.state import Parts, PolicyAgent, descend
 from pbrl.encoders import shift_batch, shift_segments
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes, PairBatch
 
@@ -113,14 +113,12 @@ class BC(PolicyAgent[BCConfig]):
             loss = cloning_loss(log_prob, self._cloned(given))
         else:
             given = shift_batch(given, self.config.policy.encoder, self.generator)
-            loss = -self.policy.log_prob(given.observations, given.actions).mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+            loss = -self.policy.log_prob(given.observations, given.actions).mean(-1)
+        descend(self.optimizer, loss)
         self.num_updates += 1
         return {"cloning_loss": loss.detach()}
 
-    def _cloned(self, pairs: PairBatch) -> Bool[Tensor, "query two time"]:
+    def _cloned(self, pairs: PairBatch) -> Bool[Tensor, "*seed query two time"]:
         """Return which steps count in this update."""
         after = self.config.preferred_after
         if after is None or self.num_updates < after:
@@ -132,7 +130,7 @@ class BC(PolicyAgent[BCConfig]):
 
 
 def cloning_loss(
-    log_prob: Float[Tensor, "*shape"], cloned: Bool[Tensor, "*shape"]
-) -> Float[Tensor, ""]:
+    log_prob: Float[Tensor, "*seed query item time"], cloned: Bool[Tensor, "*seed query item time"]
+) -> Float[Tensor, "*seed"]:
     """Return minus the mean log density of the steps that are cloned."""
-    return -torch.where(cloned, log_prob, 0.0).sum() / cloned.sum()
+    return -torch.where(cloned, log_prob, 0.0).sum((-3, -2, -1)) / cloned.sum((-3, -2, -1))

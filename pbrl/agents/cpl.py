@@ -16,7 +16,7 @@ from pbrl.checks import check_fields
 from pbrl.agents.bc import cloning_loss
 from pbrl.agents.policies import Policy, PolicyConfig, make_policy
 from pbrl.agents.policy_scores import PolicyScoreConfig, segment_score, step_values
-from pbrl.agents.state import Parts, PolicyAgent
+from pbrl.agents.state import Parts, PolicyAgent, descend
 from pbrl.encoders import shift_segments
 from pbrl.label_noise import LabelNoise, LabelNoiseConfig
 from pbrl.pairs import ListBatch, OfflineBatch, OfflineBatchSizes, PairBatch
@@ -174,9 +174,7 @@ class CPL(PolicyAgent[CPLConfig]):
         self.policy.train()
         self.optimizer.param_groups[0]["lr"] = self.learning_rate()
         loss, metrics = self._clone(given) if self.is_pretraining else self._prefer(given)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        descend(self.optimizer, loss)
         self.num_updates += 1
         if self.num_updates == self.config.pretraining_updates:
             self._end_pretraining()
@@ -225,25 +223,25 @@ class CPL(PolicyAgent[CPLConfig]):
         return loss, metrics
 
     def _loss_of_pairs(
-        self, scores: Float[Tensor, "query two"], pairs: PairBatch
+        self, scores: Float[Tensor, "*seed query two"], pairs: PairBatch
     ) -> tuple[Tensor, dict[str, Tensor]]:
         score_0, score_1 = scores.unbind(-1)
         terms = self._loss(score_0, score_1, pairs.labels)
         if self.label_noise is not None:
             self.label_noise.step()
-        loss = (terms * pairs.weights).sum() / pairs.weights.sum()
+        loss = (terms * pairs.weights).sum(-1) / pairs.weights.sum(-1)
         metrics = preference_metrics(score_0.detach(), score_1.detach(), pairs.labels)
         return loss, metrics | {"preference_loss": loss.detach()}
 
     def _loss_of_lists(
-        self, scores: Float[Tensor, "list item"], lists: ListBatch
+        self, scores: Float[Tensor, "*seed list item"], lists: ListBatch
     ) -> tuple[Tensor, dict[str, Tensor]]:
         name, loss, compat = self.config.lists, self._loss, self.config.compat
         assert name is not None  # `update` chose
         terms = list_loss(name, scores, lists.grades, loss, compat=compat)
-        return terms.mean(), {"preference_loss": terms.detach().mean()}
+        return terms.mean(-1), {"preference_loss": terms.detach().mean(-1)}
 
-    def _cloned(self, given: PairBatch | ListBatch) -> Bool[Tensor, "query item time"]:
+    def _cloned(self, given: PairBatch | ListBatch) -> Bool[Tensor, "*seed query item time"]:
         """Return which steps are cloned."""
         if isinstance(given, PairBatch) and self.config.cloning_data == "preferred":
             return given.segments.mask & given.is_preferred()[..., None]

@@ -17,7 +17,7 @@ from pbrl.agents.ipl_steps import Steps, join_steps
 from pbrl.agents.iql_losses import advantage_weights, expectile_loss, policy_loss
 from pbrl.agents.iql_networks import evaluate_critics
 from pbrl.agents.policies import PolicyConfig, make_policy
-from pbrl.agents.state import Parts, PolicyAgent
+from pbrl.agents.state import Parts, PolicyAgent, descend
 from pbrl.networks import EnsembleMLP, mlp, move_towards
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes, PairBatch
 from pbrl.preference import LossConfig, make_loss, preference_metrics, sum_score
@@ -197,15 +197,15 @@ class IPL(PolicyAgent[IPLConfig]):
     ) -> dict[str, Tensor]:
         target_q = self._lowest_target(steps.observations, steps.actions)
         difference = target_q - value(steps.observations).squeeze(-1)
-        value_loss = steps.weights @ self._value_loss(difference)
-        self._step(value_loss)
+        value_loss = steps.mean(self._value_loss(difference))
+        descend(self.optimizer, value_loss)
         with torch.no_grad():
-            both = value(torch.cat([steps.observations, steps.next_observations]))
-            state_value, next_value = both.squeeze(-1).chunk(2)
+            both = value(torch.cat([steps.observations, steps.next_observations], -2))
+            state_value, next_value = both.squeeze(-1).chunk(2, -1)
         of_critic, _, metrics = self._critic_loss(steps, pairs, next_value)
         of_policy, more = self._policy_loss(steps, target_q - state_value)
-        self._step(of_critic + of_policy)  # their gradients are disjoint
-        values = {"value_loss": value_loss.detach(), "value": state_value.mean()}
+        descend(self.optimizer, of_critic + of_policy)  # their gradients are disjoint
+        values = {"value_loss": value_loss.detach(), "value": state_value.mean(-1)}
         return metrics | more | values
 
     def _update_as_awac(self, steps: Steps, pairs: PairBatch) -> dict[str, Tensor]:
@@ -213,27 +213,27 @@ class IPL(PolicyAgent[IPLConfig]):
         following = steps.next_observations
         next_value = self._lowest_target(following, self.act(following, deterministic=False))
         of_critic, q, metrics = self._critic_loss(steps, pairs, next_value)
-        self._step(of_critic)
+        descend(self.optimizer, of_critic)
         own = self.act(steps.observations, deterministic=False)
         with torch.no_grad():
             own_q = evaluate_critics(self.critic, steps.observations, own)
-        of_policy, more = self._policy_loss(steps, q.mean(0) - own_q.mean(0))
-        self._step(of_policy)
+        of_policy, more = self._policy_loss(steps, q.mean(-2) - own_q.mean(-2))
+        descend(self.optimizer, of_policy)
         return metrics | more
 
     @torch.no_grad()
     def _lowest_target(self, observations: Tensor, actions: Tensor) -> Tensor:
-        return evaluate_critics(self.target_critic, observations, actions).amin(0)
+        return evaluate_critics(self.target_critic, observations, actions).amin(-2)
 
-    def _value_loss(self, difference: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    def _value_loss(self, difference: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         config = self.config
         if config.backbone == "xql":
             return gumbel_loss(difference, config.gumbel_temperature, config.max_exponent)
         return expectile_loss(difference, config.expectile)
 
     def _critic_loss(
-        self, steps: Steps, pairs: PairBatch, next_value: Float[Tensor, " batch"]
-    ) -> tuple[Tensor, Float[Tensor, "critic batch"], dict[str, Tensor]]:
+        self, steps: Steps, pairs: PairBatch, next_value: Float[Tensor, "*seed batch"]
+    ) -> tuple[Tensor, Float[Tensor, "*seed critic batch"], dict[str, Tensor]]:
         """Return the critics' loss, their detached Q, and metrics."""
         config = self.config
         if config.clip_value and self.value is not None:
@@ -241,13 +241,15 @@ class IPL(PolicyAgent[IPLConfig]):
             next_value = next_value.clamp(-bound, bound)
         q = evaluate_critics(self.critic, steps.observations, steps.actions)
         rewards = implied_reward(q, next_value, steps.discount)
-        in_segments = rewards[:, : steps.in_segment.numel()].unflatten(1, steps.in_segment.shape)
-        score_0, score_1 = sum_score(in_segments, steps.in_segment).unbind(-1)  # [critic, query]
-        terms = self._loss(score_0, score_1, pairs.labels).mean(0)
-        by_preference = terms @ (pairs.weights / pairs.weights.sum())
-        by_regularizer = config.regularizer * (rewards.square().mean(0) @ steps.weights)
+        shape = steps.in_segment.shape[-3:]
+        in_segments = rewards[..., : shape.numel()].unflatten(-1, shape)
+        scores = sum_score(in_segments, steps.in_segment.unsqueeze(-4))
+        score_0, score_1 = scores.unbind(-1)  # [critic, query]
+        terms = self._loss(score_0, score_1, pairs.labels.unsqueeze(-2)).mean(-2)
+        by_preference = (terms * pairs.weights).sum(-1) / pairs.weights.sum(-1)
+        by_regularizer = config.regularizer * steps.mean(rewards.square().mean(-2))
         metrics = preference_metrics(
-            score_0.detach().mean(0), score_1.detach().mean(0), pairs.labels
+            score_0.detach().mean(-2), score_1.detach().mean(-2), pairs.labels
         )
         return (
             by_preference + by_regularizer,
@@ -256,24 +258,19 @@ class IPL(PolicyAgent[IPLConfig]):
             | {
                 "preference_loss": by_preference.detach(),
                 "regularizer": by_regularizer.detach(),
-                "implied_reward": rewards.detach().mean(0) @ steps.weights,
+                "implied_reward": steps.mean(rewards.detach().mean(-2)),
             },
         )
 
     def _policy_loss(
-        self, steps: Steps, advantage: Float[Tensor, " batch"]
+        self, steps: Steps, advantage: Float[Tensor, "*seed batch"]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         config = self.config
         self.policy.train()
         better = advantage_weights(advantage, config.inverse_temperature, config.max_weight)
         log_prob = self.policy.log_prob(steps.observations, steps.actions)
-        loss = steps.weights @ policy_loss(log_prob, better)
-        return loss, {"policy_loss": loss.detach(), "advantage": advantage @ steps.weights}
-
-    def _step(self, loss: Float[Tensor, ""]) -> None:
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        loss = steps.mean(policy_loss(log_prob, better))
+        return loss, {"policy_loss": loss.detach(), "advantage": steps.mean(advantage)}
 
     def _parts(self) -> Parts:
         return {

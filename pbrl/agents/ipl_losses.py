@@ -1,4 +1,7 @@
-"""The equations of Inverse Preference Learning (Hejna and Sadigh 2023, arXiv 2305.15363)."""
+"""The equations of Inverse Preference Learning (Hejna and Sadigh 2023, arXiv 2305.15363).
+
+Seeds that are trained at once have an axis in front.
+"""
 
 import torch
 from jaxtyping import Float
@@ -6,10 +9,10 @@ from torch import Tensor
 
 
 def implied_reward(
-    q: Float[Tensor, "critic batch"],
-    next_value: Float[Tensor, " batch"],
-    discount: Float[Tensor, " batch"],
-) -> Float[Tensor, "critic batch"]:
+    q: Float[Tensor, "*seed critic batch"],
+    next_value: Float[Tensor, "*seed batch"],
+    discount: Float[Tensor, "*seed batch"],
+) -> Float[Tensor, "*seed critic batch"]:
     """Return r = Q(s, a) - gamma V(s'), the reward under which Q is right.
 
     The inverse of the Bellman operator on one transition. The gradient reaches Q alone.
@@ -19,10 +22,10 @@ def implied_reward(
         next_value: V(s'), detached here.
         discount: gamma, and 0 where s' is terminal.
     """
-    return q - discount * next_value.detach()
+    return q - (discount * next_value.detach()).unsqueeze(-2)
 
 
-def value_bound(discount: Float[Tensor, " batch"], regularizer: float) -> Float[Tensor, " batch"]:
+def value_bound(discount: Float[Tensor, "*batch"], regularizer: float) -> Float[Tensor, "*batch"]:
     """Return the largest magnitude of V(s') that their code allows, 1 / (c (1 - gamma)).
 
     200 for c = 0.5 and gamma = 0.99; 1 / c where s' is terminal, though the discount removes such a

@@ -14,6 +14,8 @@ from pbrl.replay import Batch
 class Steps:
     """Transitions of both sources in one batch, those of the segments first.
 
+    Those of several seeds have one more axis in front.
+
     Attributes:
         observations: `[batch, obs]`.
         actions: `[batch, act]`.
@@ -23,12 +25,16 @@ class Steps:
         in_segment: which transitions of the segments are real, `[query, two, step]`.
     """
 
-    observations: Float[Tensor, "batch obs"]
-    actions: Float[Tensor, "batch act"]
-    next_observations: Float[Tensor, "batch obs"]
-    discount: Float[Tensor, " batch"]
-    weights: Float[Tensor, " batch"]
-    in_segment: Bool[Tensor, "query two step"]
+    observations: Float[Tensor, "*seed batch obs"]
+    actions: Float[Tensor, "*seed batch act"]
+    next_observations: Float[Tensor, "*seed batch obs"]
+    discount: Float[Tensor, "*seed batch"]
+    weights: Float[Tensor, "*seed batch"]
+    in_segment: Bool[Tensor, "*seed query two step"]
+
+    def mean(self, values: Float[Tensor, "*seed batch"]) -> Float[Tensor, "*seed"]:
+        """Return the mean of a number per transition by their weights."""
+        return (values * self.weights).sum(-1)
 
 
 def join_steps(
@@ -46,23 +52,23 @@ def join_steps(
     """
     segments = pairs.segments
     in_segment = segments.mask[..., 1:]
-    real = in_segment.flatten().to(segments.observations.dtype)
-    observations = [segments.observations[..., :-1, :].flatten(0, -2)]
-    actions = [segments.actions[..., :-1, :].flatten(0, -2)]
-    following = [segments.observations[..., 1:, :].flatten(0, -2)]
-    discounts, weights = [torch.full_like(real, discount)], [real / real.sum()]
+    real = in_segment.flatten(-3).to(segments.observations.dtype)
+    observations = [segments.observations[..., :-1, :].flatten(-4, -2)]
+    actions = [segments.actions[..., :-1, :].flatten(-4, -2)]
+    following = [segments.observations[..., 1:, :].flatten(-4, -2)]
+    discounts, weights = [torch.full_like(real, discount)], [real / real.sum(-1, keepdim=True)]
     if transitions is not None:
         observations.append(transitions.observations)
         actions.append(transitions.actions)
         following.append(transitions.next_observations)
         discounts.append(discount * (1 - transitions.terminated))
-        share = torch.full_like(transitions.terminated, dataset_weight / len(transitions.rewards))
+        share = torch.full_like(transitions.terminated, dataset_weight / transitions.rewards.shape[-1])
         weights = [(1 - dataset_weight) * weights[0], share]
     return Steps(
-        torch.cat(observations),
-        torch.cat(actions),
-        torch.cat(following),
-        torch.cat(discounts),
-        torch.cat(weights),
+        torch.cat(observations, -2),
+        torch.cat(actions, -2),
+        torch.cat(following, -2),
+        torch.cat(discounts, -1),
+        torch.cat(weights, -1),
         in_segment,
     )

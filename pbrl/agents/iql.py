@@ -18,7 +18,7 @@ from pbrl.agents.iql_losses import (
 )
 from pbrl.agents.iql_networks import NetworkPlan, evaluate_critics
 from pbrl.agents.policies import PolicyConfig, make_policy
-from pbrl.agents.state import Parts, PolicyAgent
+from pbrl.agents.state import Parts, PolicyAgent, descend
 from pbrl.encoders import shift_batch
 from pbrl.networks import move_towards
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes
@@ -150,7 +150,7 @@ class IQL(PolicyAgent[IQLConfig]):
         return replace(batch, observations=observations, next_observations=following)
 
     def learn(
-        self, batch: Batch, weights: Float[Tensor, " batch"] | None = None
+        self, batch: Batch, weights: Float[Tensor, "*seed batch"] | None = None
     ) -> dict[str, Tensor]:
         """Take one step of every network, the value first, as in IQL's code; return metrics.
 
@@ -159,16 +159,16 @@ class IQL(PolicyAgent[IQLConfig]):
             weights: of each transition in every loss, summing to 1; None takes the mean.
         """
         if weights is None:
-            weights = torch.full_like(batch.rewards, 1 / len(batch.rewards))
+            weights = torch.full_like(batch.rewards, 1 / batch.rewards.shape[-1])
         features = batch.observations
         batch = replace(batch, observations=features.detach())
         with torch.no_grad():
             target_q = evaluate_critics(self.target_critic, batch.observations, batch.actions)
-            target_q = target_q.amin(0)
+            target_q = target_q.amin(-2)
         metrics = self._update_value(batch, target_q, weights)
         with torch.no_grad():
-            both = torch.cat([batch.observations, batch.next_observations])
-            value, next_value = self.value(both).squeeze(-1).chunk(2)
+            both = torch.cat([batch.observations, batch.next_observations], -2)
+            value, next_value = self.value(both).squeeze(-1).chunk(2, -1)
         metrics |= self._update_policy(features, batch, target_q - value, weights)
         metrics |= self._update_critic(batch, next_value, weights)
         move_towards(self.target_critic, self.critic, self.config.target_rate)
@@ -177,9 +177,9 @@ class IQL(PolicyAgent[IQLConfig]):
 
     def _update_value(self, batch: Batch, target_q: Tensor, weights: Tensor) -> dict[str, Tensor]:
         value = self.value(batch.observations).squeeze(-1)
-        loss = weights @ value_loss(value, target_q, self.config.expectile)
-        self._step(self.value_optimizer, loss)
-        return {"value_loss": loss.detach(), "value": value.detach().mean()}
+        loss = (weights * value_loss(value, target_q, self.config.expectile)).sum(-1)
+        descend(self.value_optimizer, loss)
+        return {"value_loss": loss.detach(), "value": value.detach().mean(-1)}
 
     def _update_policy(
         self, features: Tensor, batch: Batch, advantage: Tensor, weights: Tensor
@@ -189,18 +189,18 @@ class IQL(PolicyAgent[IQLConfig]):
         self.policy_optimizer.param_groups[0]["lr"] = self.policy_learning_rate()
         better = advantage_weights(advantage, config.inverse_temperature, config.max_weight)
         log_prob = self.policy.log_prob_of(features, batch.actions)
-        loss = weights @ policy_loss(log_prob, better)
-        self._step(self.policy_optimizer, loss)
-        return {"policy_loss": loss.detach(), "advantage": advantage.mean()}
+        loss = (weights * policy_loss(log_prob, better)).sum(-1)
+        descend(self.policy_optimizer, loss)
+        return {"policy_loss": loss.detach(), "advantage": advantage.mean(-1)}
 
     def _update_critic(
         self, batch: Batch, next_value: Tensor, weights: Tensor
     ) -> dict[str, Tensor]:
         target = bellman_target(batch.rewards, batch.terminated, next_value, self.config.discount)
         q = evaluate_critics(self.critic, batch.observations, batch.actions)
-        loss = weights @ critic_loss(q, target)
-        self._step(self.critic_optimizer, loss)
-        return {"critic_loss": loss.detach(), "q": q.detach().mean()}
+        loss = (weights * critic_loss(q, target)).sum(-1)
+        descend(self.critic_optimizer, loss)
+        return {"critic_loss": loss.detach(), "q": q.detach().mean((-2, -1))}
 
     def policy_learning_rate(self) -> float:
         """Return the policy's rate in the next update."""
@@ -209,12 +209,6 @@ class IQL(PolicyAgent[IQLConfig]):
             return config.learning_rate
         done = min(1.0, self.num_updates / config.policy_decay_updates)
         return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-
-    @staticmethod
-    def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
 
     def _parts(self) -> Parts:
         return {

@@ -1,4 +1,7 @@
-"""The losses of Implicit Q-Learning (Kostrikov et al. 2022), as pure functions, unreduced."""
+"""The losses of Implicit Q-Learning (Kostrikov et al. 2022), as pure functions, unreduced.
+
+Seeds that are trained at once have an axis in front.
+"""
 
 import torch
 from jaxtyping import Float
@@ -26,27 +29,27 @@ def advantage_weights(
 
 
 def bellman_target(
-    rewards: Float[Tensor, " batch"],
-    terminated: Float[Tensor, " batch"],
-    next_value: Float[Tensor, " batch"],
+    rewards: Float[Tensor, "*batch"],
+    terminated: Float[Tensor, "*batch"],
+    next_value: Float[Tensor, "*batch"],
     discount: float,
-) -> Float[Tensor, " batch"]:
+) -> Float[Tensor, "*batch"]:
     """Return r + gamma (1 - terminated) V(s'), detached."""
     return rewards + discount * (1 - terminated) * next_value.detach()
 
 
 def value_loss(
-    value: Float[Tensor, " batch"], target_q: Float[Tensor, " batch"], expectile: float
-) -> Float[Tensor, " batch"]:
+    value: Float[Tensor, "*batch"], target_q: Float[Tensor, "*batch"], expectile: float
+) -> Float[Tensor, "*batch"]:
     """Return the expectile loss of V(s) against the lower of the target critics, detached."""
     return expectile_loss(target_q.detach() - value, expectile)
 
 
 def critic_loss(
-    q: Float[Tensor, "critic batch"], target: Float[Tensor, " batch"]
-) -> Float[Tensor, " batch"]:
+    q: Float[Tensor, "*seed critic batch"], target: Float[Tensor, "*seed batch"]
+) -> Float[Tensor, "*seed batch"]:
     """Return the critics' squared errors, summed over the critics."""
-    return (q - target).square().sum(0)
+    return (q - target.unsqueeze(-2)).square().sum(-2)
 
 
 def policy_loss(

@@ -61,9 +61,9 @@ class NetworkPlan:
 
 def evaluate_critics(
     critic: nn.Module,
-    observations: Float[Tensor, "batch obs"],
-    actions: Float[Tensor, "batch act"],
-) -> Float[Tensor, "critic batch"]:
+    observations: Float[Tensor, "*seed batch obs"],
+    actions: Float[Tensor, "*seed batch act"],
+) -> Float[Tensor, "*seed critic batch"]:
     """Return each critic's Q(s, a), all in one pass."""
-    q: Tensor = critic(torch.cat((observations, actions), -1).unsqueeze(0))
+    q: Tensor = critic(torch.cat((observations, actions), -1).unsqueeze(-3))
     return q.squeeze(-1)

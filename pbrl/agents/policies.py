@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pbrl.checks import check_fields
 from pbrl.encoders import Encoder, EncoderConfig, make_trunk
 from pbrl.networks import mlp
+from pbrl.randomness import RandomSource, standard_normal
 
 PolicyKind = Literal["fixed-variance", "gaussian"]
 
@@ -66,7 +67,8 @@ class Policy(nn.Module):
         generator: source of the initial parameters, which are made on its device, and of dropout.
 
     Attributes:
-        log_std: one learned number per action dimension; None in a policy of fixed variance.
+        log_std: one learned number per action dimension; None in a policy of fixed variance. Seeds
+            that are trained at once have one more axis in front, here and in what comes in and out.
         num_features: what `encode` returns for each observation.
     """
 
@@ -116,7 +118,7 @@ class Policy(nn.Module):
         mean: Tensor = self.layers(features if self.trunk is None else self.trunk(features))
         return mean
 
-    def std(self) -> Float[Tensor, " act"] | None:
+    def std(self) -> Float[Tensor, "*seed act"] | None:
         """Return the standard deviation within its bounds; None in a policy of fixed variance."""
         return None if self.log_std is None else self._bounded_log_std(self.log_std).exp()
 
@@ -143,7 +145,7 @@ class Policy(nn.Module):
         self,
         observations: Real[Tensor, "*batch obs"],
         deterministic: bool,
-        generator: torch.Generator | None = None,
+        generator: RandomSource | None = None,
     ) -> Float[Tensor, "*batch act"]:
         """Return the mean action, or a sample cut off at the bounds; always without dropout.
 
@@ -157,8 +159,8 @@ class Policy(nn.Module):
         std = self.std()
         if deterministic or std is None:
             return mean
-        noise = torch.empty_like(mean).normal_(generator=generator)
-        return torch.addcmul(mean, std, noise).clamp(-1.0, 1.0)
+        noise = standard_normal(mean, generator)
+        return torch.addcmul(mean, _aligned(std, mean), noise).clamp(-1.0, 1.0)
 
     def _bounded_log_std(self, log_std: Tensor) -> Tensor:
         return log_std.clamp(*self.config.log_std_bounds)
@@ -184,13 +186,20 @@ def squared_error_log_density(
 
 def gaussian_log_density(
     mean: Float[Tensor, "*batch act"],
-    log_std: Float[Tensor, " act"],
+    log_std: Float[Tensor, "*seed act"],
     actions: Float[Tensor, "*batch act"],
 ) -> Float[Tensor, "*batch"]:
     """Return the log density of a diagonal Gaussian, its constant included."""
+    log_std = _aligned(log_std, mean)
     noise = (actions - mean) * torch.exp(-log_std)
-    constant = log_std.sum() + 0.5 * mean.shape[-1] * math.log(2 * math.pi)
+    constant = log_std.sum(-1) + 0.5 * mean.shape[-1] * math.log(2 * math.pi)
     return -0.5 * noise.square().sum(-1) - constant
+
+
+def _aligned(of_action: Tensor, mean: Tensor) -> Tensor:
+    """Return numbers per action dimension with axes of size 1 between those of seeds and that."""
+    *seeds, action_dim = of_action.shape
+    return of_action.view(*seeds, *(1,) * (mean.ndim - of_action.ndim), action_dim)
 
 
 @contextmanager

@@ -15,11 +15,12 @@ from pbrl.agents.sac_losses import (
     soft_value,
     temperature_loss,
 )
-from pbrl.agents.state import AgentOfParts, Parts
+from pbrl.agents.state import AgentOfParts, Parts, descend
 from pbrl.agents.tanh_gaussian import LogStdMode, TanhGaussian, log_density, squash
 from pbrl.batches import Batch, BatchSteps
 from pbrl.checks import check_fields
 from pbrl.networks import EnsembleMLP, frozen, move_towards
+from pbrl.randomness import standard_normal
 from pbrl.running_moments import RunningMoments
 from pbrl.state_codes import StateCodesConfig, make_codes
 
@@ -181,14 +182,14 @@ class SAC(AgentOfParts[SACConfig]):
         return self.codes.batch_steps
 
     @property
-    def temperature(self) -> Float[Tensor, ""]:
+    def temperature(self) -> Float[Tensor, "*seed"]:
         """Weight alpha of the entropy."""
         return self.log_temperature.exp()
 
     @torch.no_grad()
     def act(
-        self, observations: Float[Tensor, "batch obs"], deterministic: bool
-    ) -> Float[Tensor, "batch act"]:
+        self, observations: Float[Tensor, "*seed batch obs"], deterministic: bool
+    ) -> Float[Tensor, "*seed batch act"]:
         """Return actions in [-1, 1]: the tanh of the mean, or a sample."""
         inputs = self._inputs(observations)
         if deterministic:
@@ -203,15 +204,15 @@ class SAC(AgentOfParts[SACConfig]):
         return mean, log_std
 
     def log_prob(
-        self, observations: Float[Tensor, "batch obs"], actions: Float[Tensor, "batch act"]
-    ) -> Float[Tensor, " batch"]:
+        self, observations: Float[Tensor, "*batch obs"], actions: Float[Tensor, "*batch act"]
+    ) -> Float[Tensor, "*batch"]:
         """Return the policy's log density of given actions, differentiable in its parameters."""
         mean, log_std = self.distribution(observations)
         return log_density(mean, log_std, actions)
 
     def q_values(
-        self, observations: Float[Tensor, "batch obs"], actions: Float[Tensor, "batch act"]
-    ) -> Float[Tensor, "critic batch"]:
+        self, observations: Float[Tensor, "*seed batch obs"], actions: Float[Tensor, "*seed batch act"]
+    ) -> Float[Tensor, "*seed critic batch"]:
         """Return each critic's Q(s, a)."""
         return self._evaluate(self.critic, self._inputs(observations), actions)
 
@@ -253,12 +254,10 @@ class SAC(AgentOfParts[SACConfig]):
             target = soft_target(batch.rewards, batch.terminated, next_value, self.config.discount)
         q = self._evaluate(self.critic, batch.observations, batch.actions)
         loss = critic_loss(q, target)
-        self.critic_optimizer.zero_grad()
-        loss.backward()
-        self.critic_optimizer.step()
-        return {"critic_loss": loss.detach(), "target_q": target.mean()}
+        descend(self.critic_optimizer, loss)
+        return {"critic_loss": loss.detach(), "target_q": target.mean(-1)}
 
-    def update_actor(self, observations: Float[Tensor, "batch obs"]) -> dict[str, Tensor]:
+    def update_actor(self, observations: Float[Tensor, "*seed batch obs"]) -> dict[str, Tensor]:
         """Take one step of the actor and one of the temperature, from the same actions.
 
         Observations are those that the networks see, as in `update_critic`.
@@ -269,14 +268,12 @@ class SAC(AgentOfParts[SACConfig]):
             q = self._evaluate(self.critic, observations, actions)
         by_actor = actor_loss(q, log_prob, temperature)
         by_temperature = temperature_loss(temperature, log_prob, self.target_entropy)
-        self.policy_optimizer.zero_grad()
-        (by_actor + by_temperature).backward()
-        self.policy_optimizer.step()
+        descend(self.policy_optimizer, by_actor + by_temperature)
         return {
             "actor_loss": by_actor.detach(),
             "temperature_loss": by_temperature.detach(),
             "temperature": temperature.detach(),
-            "entropy": -log_prob.detach().mean(),
+            "entropy": -log_prob.detach().mean(-1),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -313,16 +310,15 @@ class SAC(AgentOfParts[SACConfig]):
     def _sample(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return actions drawn from the policy and their log density, both differentiable."""
         mean, log_std = self.actor(inputs)
-        noise = torch.empty_like(mean).normal_(generator=self.generator)
-        return squash(mean, log_std, noise)
+        return squash(mean, log_std, standard_normal(mean, self.generator))
 
     def _evaluate(
         self,
         critic: EnsembleMLP,
-        observations: Float[Tensor, "batch seen"],
-        actions: Float[Tensor, "batch act"],
-    ) -> Float[Tensor, "critic batch"]:
+        observations: Float[Tensor, "*seed batch seen"],
+        actions: Float[Tensor, "*seed batch act"],
+    ) -> Float[Tensor, "*seed critic batch"]:
         """Return each critic's Q(s, a)."""
         codes = self.codes.encode_actions(actions)
-        q: Tensor = critic(torch.cat((observations, codes), -1).unsqueeze(0))
+        q: Tensor = critic(torch.cat((observations, codes), -1).unsqueeze(-3))
         return q.squeeze(-1)

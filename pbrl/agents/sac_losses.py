@@ -1,7 +1,8 @@
 """The equations of soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905, section 5).
 
 Two departures, both B-Pref's (Lee et al. 2021): the critic's error is not halved, and the
-temperature's loss is taken in alpha while its optimiser steps in log alpha.
+temperature's loss is taken in alpha while its optimiser steps in log alpha. Seeds that are trained
+at once have an axis in front, and a loss each.
 """
 
 import torch
@@ -10,11 +11,11 @@ from torch import Tensor
 
 
 def soft_target(
-    rewards: Float[Tensor, " batch"],
-    terminated: Float[Tensor, " batch"],
-    next_value: Float[Tensor, " batch"],
+    rewards: Float[Tensor, "*seed batch"],
+    terminated: Float[Tensor, "*seed batch"],
+    next_value: Float[Tensor, "*seed batch"],
     discount: float,
-) -> Float[Tensor, " batch"]:
+) -> Float[Tensor, "*seed batch"]:
     """Return r + gamma V(s'), where a terminal s' is worth nothing.
 
     The end of a time limit is not terminal.
@@ -23,32 +24,32 @@ def soft_target(
 
 
 def soft_value(
-    q: Float[Tensor, "critic batch"],
-    log_prob: Float[Tensor, " batch"],
-    temperature: Float[Tensor, ""],
-) -> Float[Tensor, " batch"]:
+    q: Float[Tensor, "*seed critic batch"],
+    log_prob: Float[Tensor, "*seed batch"],
+    temperature: Float[Tensor, "*seed"],
+) -> Float[Tensor, "*seed batch"]:
     """Return V(s) = min_i Q_i(s, a) - alpha log pi(a | s), for a drawn from the policy."""
-    return q.amin(0) - temperature * log_prob
+    return q.amin(-2) - temperature.unsqueeze(-1) * log_prob
 
 
 def critic_loss(
-    q: Float[Tensor, "critic batch"], target: Float[Tensor, " batch"]
-) -> Float[Tensor, ""]:
+    q: Float[Tensor, "*seed critic batch"], target: Float[Tensor, "*seed batch"]
+) -> Float[Tensor, "*seed"]:
     """Return the squared error (Q - y)^2, averaged over the batch and summed over the critics."""
-    return (q - target.detach()).square().mean(1).sum()
+    return (q - target.detach().unsqueeze(-2)).square().mean(-1).sum(-1)
 
 
 def actor_loss(
-    q: Float[Tensor, "critic batch"],
-    log_prob: Float[Tensor, " batch"],
-    temperature: Float[Tensor, ""],
-) -> Float[Tensor, ""]:
+    q: Float[Tensor, "*seed critic batch"],
+    log_prob: Float[Tensor, "*seed batch"],
+    temperature: Float[Tensor, "*seed"],
+) -> Float[Tensor, "*seed"]:
     """Return the mean of alpha log pi(a | s) - min_i Q_i(s, a) over the batch."""
-    return -soft_value(q, log_prob, temperature.detach()).mean()
+    return -soft_value(q, log_prob, temperature.detach()).mean(-1)
 
 
 def temperature_loss(
-    temperature: Float[Tensor, ""], log_prob: Float[Tensor, " batch"], target_entropy: float
-) -> Float[Tensor, ""]:
+    temperature: Float[Tensor, "*seed"], log_prob: Float[Tensor, "*seed batch"], target_entropy: float
+) -> Float[Tensor, "*seed"]:
     """Return alpha (entropy - target entropy), the entropy estimated by the mean of -log pi."""
-    return temperature * (-log_prob.detach().mean() - target_entropy)
+    return temperature * (-log_prob.detach().mean(-1) - target_entropy)

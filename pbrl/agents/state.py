@@ -16,6 +16,13 @@ Parts = Mapping[str, nn.Module | torch.optim.Optimizer | None]
 """By name; None where a configuration has no such part."""
 
 
+def descend(optimizer: torch.optim.Optimizer, loss: Float[Tensor, "*seed"]) -> None:
+    """Take one step down a loss; seeds that are trained at once share no parameter."""
+    optimizer.zero_grad()
+    loss.sum().backward()
+    optimizer.step()
+
+
 def state_of_parts(parts: Parts, num_updates: int) -> dict[str, Any]:
     """Return the state of every part, and the number of updates."""
     states = {name: part.state_dict() for name, part in parts.items() if part is not None}
@@ -40,6 +47,7 @@ class AgentOfParts(ABC, Generic[ConfigT]):
         generator: draws all that is random; on `device`. Whoever owns it saves its state.
 
     Attributes:
+        generator: one for each seed where several are trained at once, see `pbrl.seeds`.
         num_updates: updates so far; `update` counts them.
 
     Raises:
@@ -75,7 +83,7 @@ class PolicyAgent(AgentOfParts[ConfigT]):
     policy: Policy
 
     def act(
-        self, observations: Real[Tensor, "batch obs"], deterministic: bool
-    ) -> Float[Tensor, "batch act"]:
+        self, observations: Real[Tensor, "*seed batch obs"], deterministic: bool
+    ) -> Float[Tensor, "*seed batch act"]:
         """Return actions in [-1, 1]: the mean, or a sample where the policy has a deviation."""
         return self.policy.act(observations, deterministic, self.generator)

@@ -67,10 +67,10 @@ def test_fine_tuning_begins_after_its_number_of_updates():
 
 def test_cloning_loss_by_hand():
     # the six steps of a worked example: squared distances 0.01, 0.04, 0.08, 1, 1, 1
-    log_prob = -torch.tensor([[0.01, 0.04, 0.08], [1.0, 1.0, 1.0]])
-    everything = torch.ones(2, 3, dtype=torch.bool)
+    log_prob = -torch.tensor([[[0.01, 0.04, 0.08], [1.0, 1.0, 1.0]]])
+    everything = torch.ones(1, 2, 3, dtype=torch.bool)
     assert cloning_loss(log_prob, everything).item() == pytest.approx(0.521667, abs=1e-6)
-    everything[1] = False
+    everything[:, 1] = False
     assert cloning_loss(log_prob, everything).item() == pytest.approx(0.13 / 3)
 
 

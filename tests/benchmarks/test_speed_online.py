@@ -105,7 +105,9 @@ def test_both_ways_of_training_learn_the_same_labels(load, monkeypatch):
     for name, run in contenders.items():
         cells = zip(run.__code__.co_freevars, run.__closure__, strict=True)
         parts[name] = {variable: cell.cell_contents for variable, cell in cells}
-    learner, loop = parts["pbrl"]["learner"], parts["loop over members"]
+    step = parts["pbrl"]["step"]
+    learner = dict(zip(step.__code__.co_freevars, step.__closure__, strict=True))["learner"]
+    learner, loop = learner.cell_contents, parts["loop over members"]
 
     @torch.no_grad()
     def losses():

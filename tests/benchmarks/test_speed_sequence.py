@@ -66,11 +66,11 @@ def test_without_checkouts_our_own_updates_acting_and_memory_are_measured(tiny, 
 
 
 def test_a_contest_is_judged_by_time_and_by_losses(tiny):
-    case, agent, batch = tiny._dtr(tiny.RELEASED_DTR)
+    case, agent, batch = tiny.make_dtr(tiny.RELEASED_DTR)
 
     def theirs(factor):
         def build(_, ours, given):
-            _, other = tiny.without_dropout(ours, given), tiny._dtr(ours.config)[1]
+            _, other = tiny.without_dropout(ours, given), tiny.make_dtr(ours.config)[1]
 
             def step():
                 metrics = other.update(given)
