@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pbrl.randomness import RandomSource, uniform_doubles
+
 
 @dataclass(frozen=True, kw_only=True)
 class CropConfig:
@@ -56,7 +58,7 @@ def whole_segments(lengths: Int[Tensor, "*shape two"]) -> Crops:
 
 
 def draw_crops(
-    config: CropConfig, lengths: Int[Tensor, "*shape two"], generator: torch.Generator
+    config: CropConfig, lengths: Int[Tensor, "*shape two"], generator: RandomSource
 ) -> Crops:
     """Draw crops of segments with the given numbers of steps, independently for each query."""
     shape = (*lengths.shape[:-1], 1, config.num_crops)
@@ -69,9 +71,9 @@ def draw_crops(
     return Crops(start, start + size)
 
 
-def _integers(bound: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def _integers(bound: Tensor, shape: tuple[int, ...], generator: RandomSource) -> Tensor:
     """Draw integers uniformly from {0, ..., bound - 1}."""
-    uniform = torch.rand(shape, generator=generator, dtype=torch.float64, device=bound.device)
+    uniform = uniform_doubles(shape, generator, bound.device)
     return (uniform * bound).to(torch.int64)
 
 

@@ -1,8 +1,12 @@
 """Labelled pairs made ready for gradient steps."""
 
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -57,6 +61,29 @@ class Windows:
         segments = self._replay.gather(index)
         return self._ensemble.inputs(segments.observations, segments.actions)
 
+    @property
+    def are_kept(self) -> bool:
+        """Whether all inputs are in memory."""
+        return self._inputs is not None
+
+    @staticmethod
+    def joined(parts: Sequence["Windows"]) -> "Windows":
+        """Return windows of several seeds, each as its own ensemble sees them, one after another.
+
+        Raises:
+            ValueError: if those of some seed are not kept in memory.
+        """
+        inputs = [part._inputs for part in parts if part._inputs is not None]
+        if len(inputs) < len(parts):
+            raise ValueError("windows can only be joined where all are kept in memory")
+        made = copy.copy(parts[0])
+        made.index = SegmentIndex.cat([part.index for part in parts])
+        made.lengths = made.index.length
+        made.horizon = max(part.horizon for part in parts)
+        padded = [F.pad(one, (0, 0, 0, made.horizon - one.shape[1])) for one in inputs]
+        made._inputs = torch.cat(padded)
+        return made
+
     def take(self, rows: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape time in"]:
         """Return the inputs of these windows, padded at the end."""
         flat = rows.flatten()
@@ -78,14 +105,15 @@ class Examples:
         windows: the distinct segments.
         pairs: the two windows of each answer.
         labels: probability that segment 1 is preferred.
-        weights: how much each answer counts for each member; 0 leaves it out.
+        weights: how much each answer counts for each member, and each seed where several learn at
+            once; 0 leaves it out.
         importance: share of each step in its window, by a prior over rewards; None without one.
     """
 
     windows: Windows
     pairs: Int[Tensor, "answer two"]
     labels: Float[Tensor, " answer"]
-    weights: Float[Tensor, "member answer"]
+    weights: Float[Tensor, "*seed member answer"]
     importance: Float[Tensor, "window time"] | None = None
 
     def __len__(self) -> int:
@@ -94,8 +122,26 @@ class Examples:
     def subset(self, keep: Bool[Tensor, " answer"]) -> "Examples":
         """Return the examples marked in `keep`, over the same windows."""
         return replace(
-            self, pairs=self.pairs[keep], labels=self.labels[keep], weights=self.weights[:, keep]
+            self, pairs=self.pairs[keep], labels=self.labels[keep], weights=self.weights[..., keep]
         )
+
+
+def joined_examples(parts: Sequence[Examples]) -> Examples:
+    """Return the examples of several seeds, one after another; `weights` has an axis for them.
+
+    Raises:
+        ValueError: see `Windows.joined`.
+    """
+    windows = Windows.joined([part.windows for part in parts])
+    first_rows = [0, *accumulate(len(part.windows) for part in parts)]
+    pairs = [part.pairs + row for part, row in zip(parts, first_rows, strict=False)]
+    weights = torch.cat([part.weights for part in parts], 1)
+    return Examples(
+        windows,
+        torch.cat(pairs),
+        torch.cat([part.labels for part in parts]),
+        weights.expand(len(parts), *weights.shape),
+    )
 
 
 def make_examples(

@@ -107,6 +107,11 @@ class EnsembleMLP(nn.Module):
         self.num_inputs = sizes[0]
         self.layers = _stack(layer, sizes, activation, output_activation)
 
+    @property
+    def num_seed_axes(self) -> int:
+        """1 where the parameters are those of several seeds, otherwise 0."""
+        return next(self.parameters()).ndim - 3
+
     def forward(
         self, inputs: Float[Tensor, "*seed member_or_one batch in"]
     ) -> Float[Tensor, "*seed member batch out"]:

@@ -68,6 +68,15 @@ def standard_normal(
     return torch.empty_like(like).normal_(generator=source)
 
 
+def uniform_doubles(
+    shape: Sequence[int], source: RandomSource, device: torch.device
+) -> Float[Tensor, "*shape"]:
+    """Return float64 numbers uniform in [0, 1); of several seeds along the first axis."""
+    if isinstance(source, SeedGenerators):
+        return torch.stack([uniform_doubles(shape[1:], own, device) for own in source])
+    return torch.rand(tuple(shape), generator=source, dtype=torch.float64, device=device)
+
+
 def derived_seed(seed: int, *keys: int) -> int:
     """Return a seed for a purpose named by integers, independent of those of other purposes."""
     return _integer(np.random.SeedSequence(seed, spawn_key=keys))

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from pbrl.feedback import TIE, LabelledQueries
 from pbrl.hindsight import HindsightPrior
 from pbrl.label_noise import LabelNoise
 from pbrl.preference import is_correct, make_loss
+from pbrl.randomness import RandomSource
 from pbrl.replay import ReplayBuffer
 from pbrl.reward_codes import RewardCodesLearner
 from pbrl.reward_learning_config import RewardLearningConfig
@@ -23,7 +24,7 @@ from pbrl.rewards import STEPS_IN_CACHE, RewardEnsemble
 from pbrl.state_codes import StateCodes
 from pbrl.tally import Tally
 
-__all__ = ["RewardLearner", "RewardLearningConfig"]
+__all__ = ["FitSession", "RewardLearner", "RewardLearningConfig"]
 
 MEBIBYTE = 2**20
 STATISTICS_AT_ONCE = 65_536  # steps
@@ -122,6 +123,19 @@ class RewardLearner:
         Raises:
             ValueError: if there is no label.
         """
+        session = self.begin(labelled, replay, generator, max_steps)
+        while not session.is_over:
+            session.took(self.take_pass(session))
+        return self.end(session)
+
+    def begin(
+        self,
+        labelled: LabelledQueries,
+        replay: ReplayBuffer,
+        generator: torch.Generator,
+        max_steps: int | None = None,
+    ) -> "FitSession":
+        """Prepare a fit, see there; its passes come next, and then `end`."""
         if len(labelled) == 0:
             raise ValueError("a reward cannot be learned from no labels at all")
         self._refresh_observation_moments(replay)
@@ -131,20 +145,31 @@ class RewardLearner:
         training, held_out = self._split(labelled, replay)
         most = self.config.num_steps(len(training))
         most = most if max_steps is None else min(most, max_steps)
-        tally, num_steps = self._train(training, generator, most)
-        self._refresh_reward_moments(training.windows)
+        return FitSession(self.config, training, held_out, generator, most, world)
+
+    def take_pass(self, session: "FitSession") -> Tally:
+        """Take the gradient steps of one pass over the labels, and return what they came to."""
+        tally = Tally(session.training.labels.device)
+        for batch in session.minibatches():
+            self.take_step(session.training, batch, tally, session.generator)
+        return tally
+
+    def end(self, session: "FitSession") -> dict[str, float]:
+        """Finish a fit: refresh the moments of rewards, and return its metrics."""
+        self._refresh_reward_moments(session.training.windows)
         self.is_trained = True
-        steps_per_pass = math.ceil(len(training) / self.config.batch_size)
+        tally, steps = session.tally, session.num_steps
         metrics = {
             "reward/loss": tally.loss() / self.ensemble.num_members,
             "reward/accuracy": tally.accuracy(),
-            "reward/validation_accuracy": self._judge(held_out).accuracy(),
-            "reward/steps": float(num_steps),
-            "reward/passes": num_steps / steps_per_pass,
+            "reward/validation_accuracy": self._judge(session.held_out).accuracy(),
+            "reward/steps": float(steps),
+            "reward/passes": steps / session.steps_per_pass,
         }
         if self.hindsight is not None:
             metrics["reward/hindsight_loss"] = tally.distance() / self.ensemble.num_members
-        return {name: value for name, value in metrics.items() if value is not None} | world
+        found = {name: value for name, value in metrics.items() if value is not None}
+        return found | session.metrics
 
     def learn_world(
         self, labelled: LabelledQueries, replay: ReplayBuffer, max_updates: int | None = None
@@ -181,37 +206,21 @@ class RewardLearner:
         training = replace(examples, weights=examples.weights * sees)
         return training.subset(~held_out), examples.subset(held_out)
 
-    def _train(
-        self, examples: Examples, generator: torch.Generator, most: int
-    ) -> tuple[Tally, int]:
-        device = examples.labels.device
-        tally, num_steps = Tally(device), 0
-        while num_steps < most and not self._is_reached(tally):
-            if self.config.accuracy_over == "pass":
-                tally = Tally(device)
-            shape = examples.weights.shape
-            order = torch.rand(shape, generator=generator, device=device).argsort(1)
-            for batch in order.split(self.config.batch_size, dim=1)[: most - num_steps]:
-                self._step(examples, batch, tally, generator)
-                num_steps += 1
-        return tally, num_steps
-
-    def _is_reached(self, tally: Tally) -> bool:
-        accuracy = tally.accuracy()
-        if accuracy is None:
-            return False
-        if self.config.accuracy_over == "session":
-            return accuracy >= self.config.target_accuracy
-        return accuracy > self.config.target_accuracy
-
-    def _step(
+    def take_step(
         self,
         examples: Examples,
-        batch: Int[Tensor, "member pair"],
+        batch: Int[Tensor, "*seed member pair"],
         tally: Tally,
-        generator: torch.Generator,
+        generator: RandomSource,
     ) -> None:
-        """Take one gradient step; each member has a minibatch of its own."""
+        """Take one gradient step; each member has a minibatch of its own.
+
+        Args:
+            examples: of one seed, or joined ones of several.
+            batch: rows of the examples.
+            tally: of as many seeds; counts what the step came to.
+            generator: of crops.
+        """
         lengths = examples.windows.lengths[examples.pairs[batch]]  # [member, pair, two]
         if self.config.crops is None:
             crops = whole_segments(lengths)
@@ -219,7 +228,7 @@ class RewardLearner:
             crops = draw_crops(self.config.crops, lengths, generator)
         self._optimizer.zero_grad(set_to_none=True)
         for loss in self._losses(examples, batch, crops, tally):
-            loss.backward()
+            loss.sum().backward()
         self._optimizer.step()
         if self.label_noise is not None:
             self.label_noise.step()
@@ -237,7 +246,11 @@ class RewardLearner:
         return tally
 
     def _losses(
-        self, examples: Examples, batch: Int[Tensor, "member pair"], crops: Crops, tally: Tally
+        self,
+        examples: Examples,
+        batch: Int[Tensor, "*seed member pair"],
+        crops: Crops,
+        tally: Tally,
     ) -> Iterator[Tensor]:
         """Yield the loss of a minibatch in parts, summed over members, and count what is right.
 
@@ -245,29 +258,31 @@ class RewardLearner:
         activations stay in the cache, which lets the step run at the speed of its matrix products.
         """
         tally.num_steps += 1
-        weights = examples.weights.gather(1, batch)
-        share = weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
-        size = batch.shape[1]
+        weights = examples.weights.gather(-1, batch)
+        share = weights / weights.sum(-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+        size = batch.shape[-1]
         if batch.device.type == "cpu":
             size = max(1, STEPS_IN_CACHE // (2 * examples.windows.horizon))
-        for start in range(0, batch.shape[1], size):
+        for start in range(0, batch.shape[-1], size):
             part = slice(start, start + size)
-            inputs = examples.windows.take(examples.pairs[batch[:, part]])
+            inputs = examples.windows.take(examples.pairs[batch[..., part]])
             rewards = self.ensemble.evaluate(inputs)  # [member, pair, two, time]
-            returns = crop_sums(rewards, Crops(crops.start[:, part], crops.end[:, part]))
+            cropped = Crops(crops.start[..., part, :, :], crops.end[..., part, :, :])
+            returns = crop_sums(rewards, cropped)
             if self.config.score == "mean":
-                returns = returns / (crops.end - crops.start)[:, part]
-            return_0, return_1 = returns.unbind(2)  # [member, pair, crop]
-            labels = examples.labels[batch[:, part]][..., None]
-            loss = (self._loss(return_0, return_1, labels).mean(-1) * share[:, part]).sum()
-            counts = (labels != TIE) & (weights[:, part, None] > 0)
+                returns = returns / (cropped.end - cropped.start)
+            return_0, return_1 = returns.unbind(-2)  # [member, pair, crop]
+            labels = examples.labels[batch[..., part]][..., None]
+            loss = self._loss(return_0, return_1, labels).mean(-1) * share[..., part]
+            loss = loss.sum((-2, -1))
+            counts = (labels != TIE) & (weights[..., part, None] > 0)
             tally.add(loss, is_correct(return_1 - return_0, labels) & counts, counts)
             if self.hindsight is not None and examples.importance is not None:
-                rows = examples.pairs[batch[:, part]]
+                rows = examples.pairs[batch[..., part]]
                 distance = self.hindsight.distance(
                     rewards, examples.importance[rows], examples.windows.lengths[rows]
                 )
-                distance = (distance.mean(-1) * share[:, part]).sum()
+                distance = (distance.mean(-1) * share[..., part]).sum((-2, -1))
                 tally.add_distance(distance)
                 loss = loss + self.hindsight.config.weight * distance
             yield loss
@@ -289,6 +304,12 @@ class RewardLearner:
                 time = torch.arange(rewards.shape[1], device=rewards.device)
                 mask = time < windows.lengths[part, None]
                 self.ensemble.reward_moments.update(rewards[mask])
+
+    @property
+    def num_steps(self) -> int:
+        """Gradient steps so far."""
+        states = self._optimizer.state.values()
+        return max((int(state["step"]) for state in states), default=0)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the ensemble with its normalisers, the optimiser and whether they have learned."""
@@ -317,3 +338,69 @@ class RewardLearner:
             self.hindsight.load_state_dict(state["hindsight"])
         if self.codes is not None:
             self.codes.load_state_dict(state["codes"])
+
+
+class FitSession:
+    """One fit of a reward learner: its examples, and how far it is.
+
+    Args:
+        config: says when it is over.
+        training: the examples to learn from.
+        held_out: those to judge by.
+        generator: source of the order of the examples.
+        most: gradient steps that may be taken.
+        metrics: what was learned beside.
+
+    Attributes:
+        tally: of the last pass, or of all where accuracy is taken over the session.
+        num_steps: gradient steps taken.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  built in one place
+        self,
+        config: RewardLearningConfig,
+        training: Examples,
+        held_out: Examples,
+        generator: torch.Generator,
+        most: int,
+        metrics: dict[str, float],
+    ) -> None:
+        self.config = config
+        self.training = training
+        self.held_out = held_out
+        self.generator = generator
+        self.most = most
+        self.metrics = metrics
+        self.tally = Tally(training.labels.device)
+        self.num_steps = 0
+
+    @property
+    def steps_per_pass(self) -> int:
+        """Gradient steps of a whole pass."""
+        return math.ceil(len(self.training) / self.config.batch_size)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the steps are used up, or the accuracy is reached; this waits for the device."""
+        if self.num_steps >= self.most:
+            return True
+        accuracy = self.tally.accuracy()
+        if accuracy is None:
+            return False
+        if self.config.accuracy_over == "session":
+            return accuracy >= self.config.target_accuracy
+        return accuracy > self.config.target_accuracy
+
+    def minibatches(self) -> Sequence[Int[Tensor, "member pair"]]:
+        """Draw the order of a pass, each member its own; return what is left of it to take."""
+        shape, device = self.training.weights.shape, self.training.labels.device
+        order = torch.rand(shape, generator=self.generator, device=device).argsort(1)
+        batches: Sequence[Tensor] = order.split(self.config.batch_size, dim=1)
+        return batches[: self.most - self.num_steps]
+
+    def took(self, tally: Tally) -> None:
+        """Note a pass."""
+        self.num_steps += tally.num_steps
+        if self.config.accuracy_over == "session":
+            tally = self.tally + tally
+        self.tally = tally

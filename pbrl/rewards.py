@@ -150,17 +150,19 @@ class RewardEnsemble(nn.Module):
     ) -> Float[Tensor, " member *batch"]:
         """Return rewards of prepared inputs, each member's own or, with a first axis of 1, shared.
 
-        Without gradients the pass goes in parts that stay in the cache, so that relabelling a large
-        buffer runs at the speed of the matrix products.
+        Those of several seeds have one more axis in front, and so have the rewards. Without
+        gradients the pass goes in parts that stay in the cache, so that relabelling a large buffer
+        runs at the speed of the matrix products.
         """
-        batch = inputs.shape[1:-1]
-        flat = inputs.reshape(len(inputs), -1, inputs.shape[-1])  # [member or 1, step, in]
+        leading = 1 + self.network.num_seed_axes
+        batch = inputs.shape[leading:-1]
+        flat = inputs.flatten(leading, -2) if batch else inputs.unsqueeze(-2)
         if torch.is_grad_enabled() or flat.device.type != "cpu":
-            rewards: Tensor = self.network(flat)
+            rewards: Tensor = self.network(flat)  # [member, step, 1]
         else:
-            parts = [self.network(part) for part in flat.split(STEPS_IN_CACHE, dim=1)]
-            rewards = torch.cat(parts, 1)
-        return rewards.view(-1, *batch)
+            parts = [self.network(part) for part in flat.split(STEPS_IN_CACHE, dim=-2)]
+            rewards = torch.cat(parts, -2)
+        return rewards.view(*rewards.shape[:leading], *batch)
 
     def segment_returns(self, segments: Segments) -> Float[Tensor, " member *shape"]:
         """Return the sum of each member's rewards over each segment, padding left out."""

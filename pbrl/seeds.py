@@ -9,7 +9,7 @@ what it would come to alone, within the error of floating point.
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -35,17 +35,6 @@ STEP = "step"  # of Adam, which all seeds share
 LearnerT = TypeVar("LearnerT")
 
 
-@runtime_checkable
-class Learner(Protocol):
-    """An agent that counts its updates."""
-
-    num_updates: int
-
-    def update(self, batch: Any) -> dict[str, Tensor]:
-        """Learn from one batch and return detached scalars under their names."""
-        ...
-
-
 class SeedStack(Generic[LearnerT]):
     """Learners of equal make, one for each seed, whose tensors are slices of stacked ones.
 
@@ -68,8 +57,7 @@ class SeedStack(Generic[LearnerT]):
         if not members:
             raise ValueError("a stack needs at least one member")
         self.members = list(members)
-        for module in _modules(members[0]):
-            _check(module)
+        _check(members[0])
         self.whole: LearnerT
         self.stack()
 
@@ -97,16 +85,8 @@ class SeedStack(Generic[LearnerT]):
             for own, stacked in both:
                 _settle_optimizer(own, stacked, row)
 
-    def split(self, metrics: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-        """Return the metrics of each member out of those of the whole."""
-        parts = {name: value.unbind() for name, value in metrics.items()}
-        return [
-            {name: values[row] for name, values in parts.items()}
-            for row in range(len(self.members))
-        ]
 
-
-class AgentStack(SeedStack[Any]):
+class AgentStack(SeedStack[AgentOfParts[Any]]):
     """Agents that are updated at once, each from a batch of its own; see `SeedStack`."""
 
     def update(self, batches: Sequence[Any]) -> list[dict[str, Tensor]]:
@@ -122,7 +102,13 @@ class AgentStack(SeedStack[Any]):
         metrics: dict[str, Tensor] = self.whole.update(joined_batches(batches))
         for member in self.members:
             member.num_updates = self.whole.num_updates
-        return self.split(metrics)
+        return self._split(metrics)
+
+    def _split(self, metrics: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+        """Return the metrics of each member out of those of the whole."""
+        parts = {name: value.unbind() for name, value in metrics.items()}
+        rows = range(len(self.members))
+        return [{name: values[row] for name, values in parts.items()} for row in rows]
 
 
 def joined_batches(batches: Sequence[Any]) -> Any:
@@ -161,13 +147,15 @@ def _padded(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     return F.pad(tensor, [number for size in reversed(missing) for number in (0, size)])
 
 
-def _check(module: nn.Module) -> None:
-    for part in module.modules():
-        if not isinstance(part, TAKE_SEEDS):
-            raise ValueError(
-                f"{type(part).__name__} takes no axis of seeds: train these seeds one by one, "
-                "without --together"
-            )
+def _check(member: Any) -> None:
+    parts = [part for module in _modules(member) for part in module.modules()]
+    strangers: list[Any] = [part for part in parts if not isinstance(part, TAKE_SEEDS)]
+    if isinstance(member, AgentOfParts) and not member.takes_seeds:
+        strangers = [member]
+    if strangers:
+        raise ValueError(
+            f"{type(strangers[0]).__name__} takes no axis of seeds: train its seeds one by one"
+        )
 
 
 def _joined(group: Sequence[Tensor]) -> Tensor:

@@ -8,20 +8,24 @@ from torch import Tensor
 class Tally:
     """Sums over gradient steps, kept on the device until somebody asks.
 
+    Args:
+        device: where the sums are.
+        seeds: of how many seeds they are, each apart; none for one alone.
+
     Attributes:
         num_steps: gradient steps counted; whoever takes them keeps it.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, *seeds: int) -> None:
         self.num_steps = 0
         # loss, correct, counted, distance
-        self._sums = torch.zeros(4, dtype=torch.float64, device=device)
+        self._sums = torch.zeros(*seeds, 4, dtype=torch.float64, device=device)
 
     def add(
         self,
-        loss: Float[Tensor, ""],
-        correct: Bool[Tensor, "member pair crop"],
-        counted: Bool[Tensor, "member pair one"],
+        loss: Float[Tensor, "*seed"],
+        correct: Bool[Tensor, "*seed member pair crop"],
+        counted: Bool[Tensor, "*seed member pair one"],
     ) -> None:
         """Add a part of a minibatch.
 
@@ -31,12 +35,28 @@ class Tally:
             counted: which pairs have a right answer, one mark for all crops of a pair.
         """
         num_crops = correct.shape[-1]
-        counts = torch.stack([correct.sum(), counted.sum() * num_crops])
-        self._sums[:3] += torch.cat([loss.detach()[None].double(), counts])
+        right, judged = (marks.sum((-3, -2, -1)) for marks in (correct, counted))
+        parts = [loss.detach().double(), right.double(), judged.double() * num_crops]
+        self._sums[..., :3] += torch.stack(parts, -1)
 
-    def add_distance(self, distance: Float[Tensor, ""]) -> None:
+    def add_distance(self, distance: Float[Tensor, "*seed"]) -> None:
         """Add a part of a minibatch's distance from a prior."""
-        self._sums[3] += distance.detach()
+        self._sums[..., 3] += distance.detach()
+
+    def __add__(self, other: "Tally") -> "Tally":
+        total = Tally(self._sums.device, *self._sums.shape[:-1])
+        total.num_steps = self.num_steps + other.num_steps
+        total._sums = self._sums + other._sums
+        return total
+
+    def unbind(self) -> list["Tally"]:
+        """Return the tally of each seed."""
+        parts = []
+        for sums in self._sums.unbind():
+            part = Tally(sums.device)
+            part.num_steps, part._sums = self.num_steps, sums
+            parts.append(part)
+        return parts
 
     def accuracy(self) -> float | None:
         """Return the share of correct predictions, None where nothing can be correct."""

@@ -77,6 +77,8 @@ class BC(PolicyAgent[BCConfig]):
         ValueError: if the generator lives elsewhere than `device`.
     """
 
+    takes_seeds = True
+
     def __init__(
         self,
         config: BCConfig,

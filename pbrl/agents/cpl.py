@@ -120,6 +120,8 @@ class CPL(PolicyAgent[CPLConfig]):
         ValueError: if the generator lives elsewhere than `device`.
     """
 
+    takes_seeds = True
+
     def __init__(
         self,
         config: CPLConfig,

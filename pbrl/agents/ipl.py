@@ -132,6 +132,8 @@ class IPL(PolicyAgent[IPLConfig]):
         ValueError: if the generator lives elsewhere than `device`.
     """
 
+    takes_seeds = True
+
     def __init__(
         self,
         config: IPLConfig,

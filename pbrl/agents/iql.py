@@ -96,6 +96,7 @@ class IQL(PolicyAgent[IQLConfig]):
     """
 
     learns_from_rewards = True
+    takes_seeds = True
 
     def __init__(
         self,

@@ -115,6 +115,8 @@ class SAC(AgentOfParts[SACConfig]):
         ValueError: if the generator lives elsewhere than `device`.
     """
 
+    takes_seeds = True
+
     def __init__(
         self,
         config: SACConfig,

@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from jaxtyping import Float, Real
@@ -49,10 +49,13 @@ class AgentOfParts(ABC, Generic[ConfigT]):
     Attributes:
         generator: one for each seed where several are trained at once, see `pbrl.seeds`.
         num_updates: updates so far; `update` counts them.
+        takes_seeds: whether all that an update does is right with an axis of seeds in front.
 
     Raises:
         ValueError: if the generator lives elsewhere than `device`.
     """
+
+    takes_seeds: ClassVar[bool] = False
 
     def __init__(
         self, config: ConfigT, *, device: torch.device | str, generator: torch.Generator
@@ -63,6 +66,10 @@ class AgentOfParts(ABC, Generic[ConfigT]):
         if generator.device.type != self.device.type:
             raise ValueError(f"generator must be on {self.device}, got one on {generator.device}")
         self.num_updates = 0
+
+    @abstractmethod
+    def update(self, batch: Any) -> dict[str, Tensor]:
+        """Learn from one batch and return detached scalars under their names."""
 
     @abstractmethod
     def _parts(self) -> Parts:

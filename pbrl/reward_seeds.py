@@ -1,0 +1,61 @@
+"""Rewards of several seeds, fitted at once."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from itertools import accumulate
+
+import torch
+
+from pbrl.examples import joined_examples
+from pbrl.randomness import SeedGenerators
+from pbrl.reward_learning import FitSession, RewardLearner
+from pbrl.seeds import SeedStack
+from pbrl.tally import Tally
+
+
+def take_passes_together(learners: Sequence[RewardLearner], sessions: Sequence[FitSession]) -> None:
+    """Take the passes of several fits; each comes to what it would come to alone.
+
+    Those with as many examples and as many gradient steps behind them are computed at once, and a
+    fit that is over leaves the others. Fits that learn more than the ensemble go one by one.
+
+    Args:
+        learners: one for each seed, of equal configuration.
+        sessions: what each of them has begun.
+    """
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for row, (learner, session) in enumerate(zip(learners, sessions, strict=True)):
+        groups[_kind(learner, session, row)].append(row)
+    for rows in groups.values():
+        left = rows
+        while left:
+            _take_passes([learners[row] for row in left], [sessions[row] for row in left])
+            left = [row for row in left if not sessions[row].is_over]
+
+
+def _kind(learner: RewardLearner, session: FitSession, row: int) -> Hashable:
+    """Return what fits must have in common to be computed at once; each its own where none can."""
+    more = (learner.label_noise, learner.hindsight, learner.codes)
+    if more != (None, None, None) or not session.training.windows.are_kept:
+        return row, None
+    return len(session.training), learner.num_steps
+
+
+def _take_passes(learners: Sequence[RewardLearner], sessions: Sequence[FitSession]) -> None:
+    """Take passes until one of the fits is over."""
+    if len(learners) == 1:
+        while not sessions[0].is_over:
+            sessions[0].took(learners[0].take_pass(sessions[0]))
+        return
+    stack = SeedStack(learners)
+    examples = joined_examples([session.training for session in sessions])
+    generators = SeedGenerators(session.generator for session in sessions)
+    first_rows = [0, *accumulate(len(session.training) for session in sessions)]
+    while not any(session.is_over for session in sessions):
+        tally = Tally(examples.labels.device, len(sessions))
+        for batches in zip(*(session.minibatches() for session in sessions), strict=True):
+            rows = [batch + row for batch, row in zip(batches, first_rows, strict=False)]
+            stack.whole.take_step(examples, torch.stack(rows), tally, generators)
+        for session, part in zip(sessions, tally.unbind(), strict=True):
+            session.took(part)
+    stack.settle()
