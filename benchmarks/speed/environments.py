@@ -27,16 +27,19 @@ def environment_steps(rounds: int) -> list[Row]:
     Bare is a plain loop over the back end's own objects, with nothing around them, that resets a
     finished one and throws every observation away; EnvPool, where installed, has one thread.
     """
-    backends = ["official"]
-    if all(map(importlib.util.find_spec, ("envpool", "pbrl.envs.envpool"))):
-        backends.append("envpool")
     return [
         row
-        for backend in backends
+        for backend in backends()
         for env_id in IDS
         for num_envs in COUNTS
         for row in compare(backend, env_id, num_envs, rounds)
     ]
+
+
+def backends() -> list[str]:
+    """Return the back ends that are installed."""
+    with_envpool = all(map(importlib.util.find_spec, ("envpool", "pbrl.envs.envpool")))
+    return ["official", *(["envpool"] if with_envpool else [])]
 
 
 def compare(backend: str, env_id: str, num_envs: int, rounds: int) -> list[Row]:

@@ -3,8 +3,8 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, is_dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -94,6 +94,31 @@ def timed(run: Callable[[int], object], repetitions: int) -> Times:
     return Times(wall / repetitions, cpu / repetitions)
 
 
+def synchronize(device: str) -> None:
+    """Wait for what a GPU still has to do; a CPU has done it."""
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+
+
+def repeated(step: Callable[[], object]) -> Callable[[int], None]:
+    """Return a contender that takes a step as often as it is told."""
+
+    def run(repetitions: int) -> None:
+        for _ in range(repetitions):
+            step()
+
+    return run
+
+
+def moved(value: Any, device: str) -> Any:
+    """Return a batch with its tensors on a device: a tensor, or a dataclass of such."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{name: moved(part, device) for name, part in vars(value).items()})
+    return value
+
+
 def products(num_rows: int, width: int) -> dict[str, Callable[[int], None]]:
     """Return the float32 products of `num_rows` rows by a square weight, as contenders."""
     return {name: _product(name, num_rows, width) for name in PRODUCTS}
@@ -150,7 +175,7 @@ def reward_flops(hidden_sizes: tuple[int, ...], *, is_training: bool) -> int:
     return 2 * (3 * sum(layers) - layers[0] if is_training else sum(layers))
 
 
-def stored_episodes(num_episodes: int, length: int = 1000) -> ReplayBuffer:
+def stored_episodes(num_episodes: int, length: int = 1000, device: str = "cpu") -> ReplayBuffer:
     """Return a replay of random episodes whose observations move slowly, as a robot's do."""
     generator = torch.Generator().manual_seed(0)
     observations = torch.randn(num_episodes, length, OBSERVATION_DIM, generator=generator)
@@ -164,4 +189,5 @@ def stored_episodes(num_episodes: int, length: int = 1000) -> ReplayBuffer:
         last_observations=observations[:, -1],
         lengths=torch.full((num_episodes,), length),
         terminated=torch.zeros(num_episodes, dtype=torch.bool),
+        device=device,
     )

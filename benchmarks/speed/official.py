@@ -9,7 +9,7 @@ import importlib
 import sys
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,21 +30,32 @@ class _StandIn(types.ModuleType):
         return type(name, (gymnasium.Env,), {})
 
 
+def stand_ins(*names: str) -> dict[str, types.ModuleType]:
+    """Return modules of these names whose every attribute is a class that does nothing."""
+    modules = {name: _StandIn(name) for name in names}
+    for name, module in modules.items():
+        parent, _, child = name.rpartition(".")
+        if parent in modules:
+            setattr(modules[parent], child, module)
+    return dict(modules)
+
+
 @contextmanager
-def _package(checkout: Path) -> Iterator[None]:
-    """Make `research` of a checkout importable for a while."""
-    names = [*STOOD_IN_FOR, "research.envs", "research.envs.base", "torchvision.transforms"]
-    modules = {name: _StandIn(name) for name in names} | {"gym": gymnasium}
+def importable(
+    folder: Path, packages: tuple[str, ...], modules: Mapping[str, types.ModuleType]
+) -> Iterator[None]:
+    """Make packages of a folder importable for a while, with modules that stand in for others."""
     before = dict(sys.modules)
     sys.modules.update(modules)
-    sys.path.insert(0, str(checkout))
+    sys.path.insert(0, str(folder))
     try:
         yield
     finally:
-        sys.path.remove(str(checkout))
-        for name in [*modules, *(name for name in sys.modules if name.startswith("research"))]:
+        sys.path.remove(str(folder))
+        own = [name for name in sys.modules if name.split(".")[0] in packages]
+        for name in {*modules, *own}:
             sys.modules.pop(name, None)
-        sys.modules.update({name: before[name] for name in modules if name in before})
+        sys.modules.update({name: before[name] for name in {*modules, *own} if name in before})
 
 
 def classes(checkout: Path, **names: str) -> types.SimpleNamespace:
@@ -56,7 +67,9 @@ def classes(checkout: Path, **names: str) -> types.SimpleNamespace:
     if not (checkout / "research" / "algs").is_dir():
         raise ValueError(f"{checkout} holds no folder research/algs")
     found = {}
-    with _package(checkout), warnings.catch_warnings():
+    names_of_modules = [*STOOD_IN_FOR, "research.envs", "research.envs.base"]
+    modules = stand_ins(*names_of_modules, "torchvision.transforms") | {"gym": gymnasium}
+    with importable(checkout, ("research",), modules), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, target in names.items():
             module, _, attribute = target.partition(":")

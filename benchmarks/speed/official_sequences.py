@@ -5,7 +5,6 @@ does not need, and forgotten afterwards.
 """
 
 import importlib
-import sys
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from pbrl.agents.oppo import OPPO
 from pbrl.agents.oppo_encoder import HindsightEncoder
 from pbrl.agents.sequence_policy import SequencePolicy
 from pbrl.transformer import Block
+from speed.official import importable
 from speed.transformers_stand_in import modules
 
 PACKAGE = "decision_transformer"
@@ -34,16 +34,8 @@ def _package(folder: Path) -> Iterator[None]:
     progress = types.ModuleType("tqdm")
     progress.tqdm = progress.trange = range
     lent = modules() | {"args": arguments, "tqdm": progress}
-    before = {name: sys.modules[name] for name in lent if name in sys.modules}
-    sys.modules.update(lent)
-    sys.path.insert(0, str(folder))
-    try:
+    with importable(folder, (PACKAGE,), lent):
         yield
-    finally:
-        sys.path.remove(str(folder))
-        for name in [*lent, *(name for name in sys.modules if name.startswith(PACKAGE))]:
-            sys.modules.pop(name, None)
-        sys.modules.update(before)
 
 
 def _found(folder: Path, **names: str) -> types.SimpleNamespace:
@@ -99,6 +91,8 @@ def oppo_step(checkout: Path, agent: OPPO, batches: list[tuple[Tensor, ...]]) ->
         attention_probs_dropout_prob=of_encoder.attention_dropout,
         **sizes,
     )
+    for model in (decoder, encoder):
+        model.to(agent.device)
     copy_policy(agent.policy, decoder, decoder.embed_phi)
     copy_encoder(agent.encoder, encoder)
     context = agent.context.detach().clone().requires_grad_()
@@ -123,7 +117,7 @@ def oppo_step(checkout: Path, agent: OPPO, batches: list[tuple[Tensor, ...]]) ->
         len(batches[0][0]),
         get_batch,
         lambda _, action, __, ___, target, ____: (action - target).square().mean(),
-        "cpu",
+        str(agent.device),
         pref_loss_ratio=config.preference_weight,
         phi_norm_loss_ratio=config.norm_weight,
     )
@@ -164,6 +158,8 @@ def dtr_step(checkout: Path, agent: DTR, batch: tuple[Tensor, ...]) -> Any:
         **_gpt(imitation.policy.transformer),
     )
     critic = found.critic(observation_dim, action_dim, hidden_dim=config.critic_hidden_sizes[0])
+    for network in (actor, critic):
+        network.to(agent.device)
     copy_policy(agent.policy, actor, actor.embed_return)
     for member, model in enumerate((critic.q1_model, critic.q2_model)):
         layers = [layer for layer in model if isinstance(layer, nn.Linear)]

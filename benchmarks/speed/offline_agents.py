@@ -98,7 +98,7 @@ def build_cpl(size: Size, checkout: Path | None) -> Contest:
         object,
         network_kwargs=_networks(size, found),
         optim_kwargs={"lr": config.learning_rate},
-        device="cpu",
+        device=size.device,
         alpha=config.score.scale,
         contrastive_bias=config.loss.bias,
     )
@@ -132,14 +132,14 @@ def build_p_iql(size: Size, checkout: Path | None) -> Contest:
         object,
         network_kwargs=kwargs | {"reward_kwargs": {"ensemble_size": 1}},
         optim_kwargs={"lr": config.iql.learning_rate},
-        device="cpu",
+        device=size.device,
         beta=1 / config.iql.inverse_temperature,
         expectile=config.iql.expectile,
         reward_steps=config.reward_updates,
     )
     parts = _parts(agent.iql) | {"reward": agent.reward.network}
     pairs = their_pairs(batch)
-    discount = torch.full((size.pairs, size.steps), config.iql.discount)
+    discount = torch.full((size.pairs, size.steps), config.iql.discount, device=size.device)
     step = _step(theirs, parts, pairs | {"discount_1": discount, "discount_2": discount})
     return Contest(agent, batch, step, {"value_loss": "v_loss", "reward_loss": "reward_loss"})
 
@@ -199,8 +199,9 @@ def _fixed_variance(size: Size) -> PolicyConfig:
 
 
 def _make(kind: type[Any], config: Any, size: Size) -> Any:
-    generator = torch.Generator().manual_seed(0)
-    return kind(config, size.observation_dim, size.action_dim, generator=generator)
+    generator = torch.Generator(size.device).manual_seed(0)
+    dims = (size.observation_dim, size.action_dim)
+    return kind(config, *dims, device=size.device, generator=generator)
 
 
 def _parts(agent: IPL | IQL) -> dict[str, nn.Module]:
@@ -240,7 +241,7 @@ def _official_iql(target: str, size: Size, checkout: Path, **settings: Any) -> A
         found.buffer,
         network_kwargs=_networks(size, found, **STD),
         optim_kwargs={"lr": 3e-4},
-        device="cpu",
+        device=size.device,
         offline_steps=-1,
         random_steps=0,
         **settings,

@@ -11,7 +11,7 @@ from torch import Tensor
 from pbrl.pairs import OfflineBatch, PairBatch
 from pbrl.replay import Batch
 from pbrl.segments import Segments
-from speed.measure import Row, time_in_turns
+from speed.measure import Row, moved, repeated, time_in_turns
 
 LEAST_RATIO = 1.5
 MOST_DIFFERENCE = 1e-5  # of the losses of one update, relative
@@ -30,6 +30,7 @@ class Size:
         transitions: further steps of the dataset.
         hidden_sizes: of every network.
         dropout: of the policy.
+        device: where both agents live.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Size:
     transitions: int = 0
     hidden_sizes: tuple[int, ...] = (512, 512)
     dropout: float = 0.25
+    device: str = "cpu"
 
     def case(self) -> str:
         """Return the name with the numbers."""
@@ -80,7 +82,7 @@ def updates(
     rows = []
     for size in sizes:
         contest = build(size, checkout)
-        contenders = {"pbrl": _repeated(lambda c=contest: c.agent.update(c.batch))}
+        contenders = {"pbrl": repeated(lambda c=contest: c.agent.update(c.batch))}
         columns = {"section": f"{section} update", "case": size.case()}
         if contest.step is None:
             times = time_in_turns(contenders, rounds)
@@ -88,7 +90,7 @@ def updates(
             rows.append(Row(**columns, contender="pbrl", **times["pbrl"].columns(), note=note))
             continue
         difference = largest_difference(build(replace(size, dropout=0.0), checkout))
-        times = time_in_turns({"official": _repeated(contest.step)} | contenders, rounds)
+        times = time_in_turns({"official": repeated(contest.step)} | contenders, rounds)
         ratio = times["official"].cpu / times["pbrl"].cpu
         rows.append(Row(**columns, contender="official", **times["official"].columns(), ratio=1.0))
         rows.append(
@@ -111,14 +113,6 @@ def largest_difference(contest: Contest) -> float:
     ours, theirs = contest.agent.update(contest.batch), contest.step()
     pairs = [(float(ours[one]), theirs[other]) for one, other in contest.compared.items()]
     return max(abs(one - other) / abs(other) for one, other in pairs)
-
-
-def _repeated(step: Callable[[], object]) -> Callable[[int], None]:
-    def run(repetitions: int) -> None:
-        for _ in range(repetitions):
-            step()
-
-    return run
 
 
 def make_batch(size: Size) -> OfflineBatch:
@@ -151,7 +145,8 @@ def make_batch(size: Size) -> OfflineBatch:
             normal(num, size.observation_dim),
             torch.zeros(num),
         )
-    return OfflineBatch(pairs=pairs, transitions=transitions)
+    batch: OfflineBatch = moved(OfflineBatch(pairs=pairs, transitions=transitions), size.device)
+    return batch
 
 
 def their_pairs(batch: OfflineBatch) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from pbrl.taco import TOKEN_HIDDEN, token_size
 class PlainTaco:
     """An agent whose `update` does what that of `DrQv2` with TACO does."""
 
-    def __init__(self, config: DrQv2Config, action_dim: int) -> None:
+    def __init__(self, config: DrQv2Config, action_dim: int, device: str = "cpu") -> None:
         assert config.taco is not None
         self.config = config
         encoder, taco, hidden = config.encoder, config.taco, config.hidden_size
@@ -50,13 +50,16 @@ class PlainTaco:
         )
         self.sequence = nn.Sequential(nn.Linear(joint, joint), nn.LayerNorm(joint), nn.Tanh())
         self.project, self.foretell, self.reward = trunk(), joined(taco.num_features), joined(1)
-        self.metric = nn.Parameter(torch.rand(taco.num_features, taco.num_features))
+        self.metric = nn.Parameter(torch.rand(taco.num_features, taco.num_features, device=device))
         self.actor = nn.Sequential(trunk(), head(features, action_dim), nn.Tanh())
 
         def critics() -> nn.ModuleList:
             return nn.ModuleList([trunk(), *(head(features + token, 1) for _ in range(2))])
 
         self.critics = [critics(), critics()]
+        parts = (self.convolutions, self.token, self.sequence, self.project, self.foretell)
+        for part in (*parts, self.reward, self.actor, *self.critics):
+            part.to(device)
         objective = [self.convolutions, self.token, self.sequence, self.project, self.foretell,
                      self.reward]  # fmt: skip
         own = [part for module in objective for part in module.parameters()]
@@ -76,9 +79,10 @@ class PlainTaco:
         images = observations.view(-1, *shape).float()
         padded = F.pad(images, (pad,) * 4, "replicate")
         side, full = shape[1], shape[1] + 2 * pad
-        line = torch.linspace(-1 + 1 / full, 1 - 1 / full, full)[:side]
+        device = images.device
+        line = torch.linspace(-1 + 1 / full, 1 - 1 / full, full, device=device)[:side]
         rows, columns = torch.meshgrid(line, line, indexing="ij")
-        offsets = torch.randint(0, 2 * pad + 1, (len(images), 1, 1, 2)) * (2 / full)
+        offsets = torch.randint(0, 2 * pad + 1, (len(images), 1, 1, 2), device=device) * (2 / full)
         grid = torch.stack([columns, rows], -1)[None] + offsets
         return F.grid_sample(padded, grid, padding_mode="zeros", align_corners=False)
 
@@ -125,7 +129,7 @@ class PlainTaco:
             later = self.project(self.encode(self.shifted(batch.later_observations)))
         actions = self.sequence(self.token(batch.action_sequences).flatten(1))
         joined = torch.cat([anchor, actions], -1)
-        own = torch.arange(len(anchor))
+        own = torch.arange(len(anchor), device=anchor.device)
         contrast = F.cross_entropy(self.foretell(joined) @ self.metric @ later.T, own)
         curl = F.cross_entropy(anchor @ self.metric @ view.T, own)
         return contrast + curl + F.mse_loss(self.reward(joined)[:, 0], batch.rewards)

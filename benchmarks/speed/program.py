@@ -98,15 +98,38 @@ def measure(
     for name in chosen:
         print(f"measuring {name}", flush=True)
         rows.extend(sections[name](rounds))
+    return circumstances(threads, rounds, load_before) | {"rows": [vars(row) for row in rows]}
+
+
+def circumstances(threads: int, rounds: int, load_before: float) -> dict[str, Any]:
+    """Return what a record says of the machine and its load, of versions and of turns."""
     return {
-        "machine": {name: value for name, value in machine().items() if name in ("cpu", "cores")},
+        "machine": {name: value for name, value in machine().items() if value is not None},
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "load_average": [load_before, os.getloadavg()[0]],
         "threads": threads,
         "rounds": rounds,
         "versions": versions(),
-        "rows": [vars(row) for row in rows],
     }
+
+
+def chosen_of(names: Iterable[str], there_are: Iterable[str]) -> tuple[str, ...]:
+    """Return the chosen names, or all if none is.
+
+    Raises:
+        SystemExit: if there is no such thing.
+    """
+    everything, chosen = tuple(there_are), tuple(names)
+    if unknown := set(chosen) - set(everything):
+        raise SystemExit(f"unknown sections {sorted(unknown)}; there are {sorted(everything)}")
+    return chosen or everything
+
+
+def write_record(record: Mapping[str, Any], output: Path) -> None:
+    """Write a record as JSON, and say so."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    print(f"wrote {output}")
 
 
 def run(name: str, sections: Mapping[str, Section], options: SpeedOptions) -> None:
@@ -117,10 +140,8 @@ def run(name: str, sections: Mapping[str, Section], options: SpeedOptions) -> No
         sections: what it can measure.
         options: what is measured, and where it goes.
     """
-    chosen, threads, rounds = options.sections or tuple(sections), options.threads, options.rounds
-    unknown = set(chosen) - set(sections)
-    if unknown:
-        raise SystemExit(f"unknown sections {sorted(unknown)}; there are {sorted(sections)}")
+    chosen = chosen_of(options.sections, sections)
+    threads, rounds = options.threads, options.rounds
     record = measure(sections, chosen, threads=threads, rounds=rounds)
     rows = [Row(**row) for row in record["rows"]]
     Console(width=180).print(report(rows, f"{threads} torch thread(s), median of {rounds} rounds"))
@@ -129,9 +150,7 @@ def run(name: str, sections: Mapping[str, Section], options: SpeedOptions) -> No
         output = RESULTS / f"{name}-{threads}.json"
         page = page or ROOT / "docs" / "speed.md"
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        print(f"wrote {output}")
+        write_record(record, output)
     if page is not None:
         write_page(record, page, name)
         print(f"wrote {page}")

@@ -9,7 +9,14 @@ from gymnasium.spaces import Box
 from stable_baselines3.common.buffers import ReplayBuffer as BaselineBuffer
 
 from pbrl.replay import ReplayBuffer
-from speed.measure import ACTION_DIM, OBSERVATION_DIM, Row, stored_episodes, time_in_turns
+from speed.measure import (
+    ACTION_DIM,
+    OBSERVATION_DIM,
+    Row,
+    repeated,
+    stored_episodes,
+    time_in_turns,
+)
 
 NUM_STEPS, BATCH_SIZE, MOST_MEMORY = 1_000_000, 256, 1.3
 FLOAT = 4  # bytes
@@ -44,6 +51,11 @@ def _memory(ours: ReplayBuffer, baseline: BaselineBuffer) -> list[Row]:
 
 def bytes_held(holder: object) -> int:
     """Return the memory of every tensor storage reachable from an object, each counted once."""
+    return sum(storages_held(holder).values())
+
+
+def storages_held(holder: object) -> dict[int, int]:
+    """Return the bytes of every tensor storage reachable from an object, by its address."""
     storages: dict[int, int] = {}
     waiting, seen = [holder], set()
     while waiting:
@@ -60,7 +72,7 @@ def bytes_held(holder: object) -> int:
             waiting.extend(item)
         elif type(item).__module__.startswith("pbrl."):
             waiting.extend(vars(item).values())
-    return sum(storages.values())
+    return storages
 
 
 def _times(ours: ReplayBuffer, baseline: BaselineBuffer, rounds: int) -> list[Row]:
@@ -81,17 +93,9 @@ def _times(ours: ReplayBuffer, baseline: BaselineBuffer, rounds: int) -> list[Ro
     }
     rows = []
     for case, calls in cases.items():
-        times = time_in_turns({name: _repeated(call) for name, call in calls.items()}, rounds)
+        times = time_in_turns({name: repeated(call) for name, call in calls.items()}, rounds)
         for name, value in times.items():
             ratio = times["stable-baselines3"].cpu / value.cpu
             columns = value.columns() | {"ratio": ratio}
             rows.append(Row(section="replay", case=case, contender=name, **columns))
     return rows
-
-
-def _repeated(call: Callable[[], object]) -> Callable[[int], None]:
-    def run(repetitions: int) -> None:
-        for _ in range(repetitions):
-            call()
-
-    return run

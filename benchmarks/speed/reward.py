@@ -1,6 +1,7 @@
 """Training of the reward ensemble and relabelling, against a plain loop over its members."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from speed.measure import (
     product_rows,
     products,
     rates,
+    repeated,
     reward_flops,
     shares,
     stored_episodes,
@@ -64,33 +66,63 @@ def ensemble_training(rounds: int) -> list[Row]:
     return rows
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled pairs of random segments.
+
+    Attributes:
+        replay: where they lie.
+        queries: the pairs with their labels.
+        inputs: observations and actions side by side, `[query, two, time, feature]`.
+    """
+
+    replay: ReplayBuffer
+    queries: LabelledQueries
+    inputs: Tensor
+
+    @classmethod
+    def make(cls, num_pairs: int, length: int, generator: torch.Generator) -> "Labelled":
+        """Return pairs drawn on the generator's device."""
+        device = generator.device
+        replay = stored_episodes(10, max(200, length), str(device))
+        index = replay.sample_segments(2 * num_pairs, length, generator).reshape(num_pairs, 2)
+        labels = torch.randint(2, (num_pairs,), generator=generator, device=device).float()
+        segments = replay.gather(index)
+        inputs = torch.cat([segments.observations, segments.actions], -1)
+        queries = LabelledQueries(index, labels, torch.ones(num_pairs, device=device))
+        return cls(replay, queries, inputs)
+
+
 def training_contenders(
-    num_pairs: int, length: int, passes: int
+    num_pairs: int, length: int, passes: int, device: str = "cpu"
 ) -> dict[str, Callable[[int], None]]:
     """Return both ways to train on random labels."""
-    replay = stored_episodes(10, max(200, length))
-    generator = torch.Generator().manual_seed(0)
-    index = replay.sample_segments(2 * num_pairs, length, generator).reshape(num_pairs, 2)
-    labels = torch.randint(2, (num_pairs,), generator=generator).float()
-    segments = replay.gather(index)
-    inputs = torch.cat([segments.observations, segments.actions], -1)
-    labelled = LabelledQueries(index, labels, torch.ones(num_pairs))
-    # No accuracy is above 1, so every fit makes all its passes.
+    generator = torch.Generator(device).manual_seed(0)
+    labelled = Labelled.make(num_pairs, length, generator)
+    learner = make_learner(passes, generator)
+    return {
+        "loop over members": train_in_a_loop(labelled, passes),
+        "pbrl": repeated(lambda: learner.fit(labelled.queries, labelled.replay, generator)),
+    }
+
+
+def make_learner(passes: int, generator: torch.Generator) -> RewardLearner:
+    """Return ours, which makes all its passes: no accuracy is above 1."""
     config = RewardLearningConfig(batch_size=BATCH_SIZE, passes=passes, target_accuracy=1.0)
-    learner = RewardLearner(config, _ensemble())
+    return RewardLearner(config, make_ensemble(str(generator.device)))
 
-    def ours(repetitions: int) -> None:
-        for _ in range(repetitions):
-            learner.fit(labelled, replay, generator)
 
-    members, optimizer = _members()
+def train_in_a_loop(labelled: Labelled, passes: int) -> Callable[[int], None]:
+    """Return passes of plain networks, one after the other."""
+    inputs, labels = labelled.inputs, labelled.queries.labels
+    members, optimizer = make_members(str(inputs.device))
 
-    def loop(repetitions: int) -> None:
+    def run(repetitions: int) -> None:
         for _ in range(repetitions * passes):
-            orders = [torch.randperm(num_pairs) for _ in members]
-            for first in range(0, num_pairs, BATCH_SIZE):
+            orders = [torch.randperm(len(inputs), device=inputs.device) for _ in members]
+            for first in range(0, len(inputs), BATCH_SIZE):
                 optimizer.zero_grad()
-                loss = torch.zeros(())
+                loss = torch.zeros((), device=inputs.device)
                 for member, order in zip(members, orders, strict=True):
                     batch = order[first : first + BATCH_SIZE]
                     returns = member(inputs[batch]).sum((2, 3))  # [pair, two]
@@ -98,26 +130,18 @@ def training_contenders(
                 loss.backward()
                 optimizer.step()
 
-    return {"loop over members": loop, "pbrl": ours}
+    return run
 
 
 def relabelling(rounds: int) -> list[Row]:
     """Time the pass that gives every stored step the mean reward of the ensemble."""
-    ensemble = _ensemble()
-    members, _ = _members()
+    ensemble = make_ensemble()
     num_rows, width = STEPS_IN_CACHE, HIDDEN_SIZES[0]
-
-    def relabel(replay: ReplayBuffer, reward: Callable[[Tensor, Tensor], Tensor]) -> Any:
-        return lambda repetitions: [replay.relabel(reward) for _ in range(repetitions)]
-
-    def loop(observations: Tensor, actions: Tensor) -> Tensor:
-        inputs = torch.cat([observations, actions], -1)
-        return torch.stack([member(inputs)[:, 0] for member in members]).mean(0)
-
     compared = stored_episodes(NUM_COMPARED // 1000)
+    mean_in_a_loop = reward_in_a_loop()
     contenders = {
-        "loop over members": relabel(compared, loop),
-        "pbrl": relabel(compared, ensemble.mean_reward),
+        "loop over members": repeated(lambda: compared.relabel(mean_in_a_loop)),
+        "pbrl": repeated(lambda: compared.relabel(ensemble.mean_reward)),
     }
     turns = min(rounds, HEAVY_ROUNDS)
     times = time_in_turns(contenders | products(num_rows, width), turns)
@@ -126,7 +150,7 @@ def relabelling(rounds: int) -> list[Row]:
     note = shares(NUM_COMPARED * flops / times["pbrl"].cpu, reference)
     rows = _rows("relabelling", f"{NUM_COMPARED:,} steps", times, note=note)
     everything = stored_episodes(NUM_RELABELLED // 1000)
-    whole = timed(relabel(everything, ensemble.mean_reward), 1)
+    whole = timed(repeated(lambda: everything.relabel(ensemble.mean_reward)), 1)
     row = Row(
         section="relabelling",
         case=f"{NUM_RELABELLED:,} steps",
@@ -139,6 +163,17 @@ def relabelling(rounds: int) -> list[Row]:
     return [*rows, row]
 
 
+def reward_in_a_loop(device: str = "cpu") -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the mean reward of plain networks, one after the other."""
+    members, _ = make_members(device)
+
+    def mean_reward(observations: Tensor, actions: Tensor) -> Tensor:
+        inputs = torch.cat([observations, actions], -1)
+        return torch.stack([member(inputs)[:, 0] for member in members]).mean(0)
+
+    return mean_reward
+
+
 def _rows(section: str, case: str, times: Mapping[str, Times], **about_ours: Any) -> list[Row]:
     loop, ours = times["loop over members"], times["pbrl"]
     columns = {"section": section, "case": case}
@@ -148,13 +183,14 @@ def _rows(section: str, case: str, times: Mapping[str, Times], **about_ours: Any
     ]
 
 
-def _ensemble() -> RewardEnsemble:
-    config = RewardConfig(num_members=NUM_MEMBERS, hidden_sizes=HIDDEN_SIZES)
-    generator = torch.Generator().manual_seed(0)
+def make_ensemble(device: str = "cpu", num_members: int = NUM_MEMBERS) -> RewardEnsemble:
+    """Return ours."""
+    config = RewardConfig(num_members=num_members, hidden_sizes=HIDDEN_SIZES)
+    generator = torch.Generator(device).manual_seed(0)
     return RewardEnsemble(config, OBSERVATION_DIM, ACTION_DIM, generator=generator)
 
 
-def _members() -> tuple[list[nn.Sequential], torch.optim.Adam]:
+def make_members(device: str = "cpu") -> tuple[list[nn.Sequential], torch.optim.Adam]:
     """Return plain networks of the same shape and one optimiser for all."""
     members = []
     for _ in range(NUM_MEMBERS):
@@ -163,6 +199,6 @@ def _members() -> tuple[list[nn.Sequential], torch.optim.Adam]:
         for hidden in HIDDEN_SIZES:
             layers += [nn.Linear(size, hidden), nn.LeakyReLU()]
             size = hidden
-        members.append(nn.Sequential(*layers, nn.Linear(size, 1), nn.Tanh()))
+        members.append(nn.Sequential(*layers, nn.Linear(size, 1), nn.Tanh()).to(device))
     parameters = [parameter for member in members for parameter in member.parameters()]
     return members, torch.optim.Adam(parameters, lr=3e-4)

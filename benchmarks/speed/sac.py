@@ -39,8 +39,8 @@ def sac_updates(rounds: int) -> list[Row]:
     for hidden_sizes, batch_size in SIZES:
         width = hidden_sizes[0]
         updates = {
-            "stable-baselines3": _baseline_sac(hidden_sizes, batch_size),
-            "pbrl": _our_sac(hidden_sizes, batch_size),
+            "stable-baselines3": baseline_sac(hidden_sizes, batch_size),
+            "pbrl": our_sac(hidden_sizes, batch_size)[1],
         }
         times = time_in_turns(updates | products(batch_size, width), rounds)
         case = f"{len(hidden_sizes)}x{width} batch {batch_size}"
@@ -99,26 +99,39 @@ def flops_per_update(hidden_sizes: tuple[int, ...], batch_size: int) -> int:
     return 2 * batch_size * (forward + critic_backward + actor_backward)
 
 
-def _our_sac(hidden_sizes: tuple[int, ...], batch_size: int) -> Callable[[int], None]:
-    generator = torch.Generator().manual_seed(0)
+def our_sac(
+    hidden_sizes: tuple[int, ...], batch_size: int, device: str = "cpu"
+) -> tuple[SAC, Callable[[int], None]]:
+    """Return our agent, and updates of it with batches drawn from a replay."""
+    generator = torch.Generator(device).manual_seed(0)
     config = SACConfig(hidden_sizes=hidden_sizes)
-    agent = SAC(config, OBSERVATION_DIM, ACTION_DIM, generator=generator)
-    replay = ReplayBuffer(NUM_STORED, OBSERVATION_DIM, ACTION_DIM, num_envs=100)
-    never = torch.zeros(100, dtype=torch.bool)
-    for _ in range(NUM_STORED // 100):
-        observations = torch.randn(100, OBSERVATION_DIM, generator=generator)
-        actions = 2 * torch.rand(100, ACTION_DIM, generator=generator) - 1
-        rewards = torch.rand(100, generator=generator)
-        replay.add(observations, actions, rewards, rewards, observations, never, never)
+    agent = SAC(config, OBSERVATION_DIM, ACTION_DIM, device=device, generator=generator)
+    replay = stored_steps(generator)
 
     def run(repetitions: int) -> None:
         for _ in range(repetitions):
             agent.update(replay.sample(batch_size, generator))
 
-    return run
+    return agent, run
 
 
-def _baseline_sac(hidden_sizes: tuple[int, ...], batch_size: int) -> Callable[[int], None]:
+def stored_steps(generator: torch.Generator) -> ReplayBuffer:
+    """Return a replay of random steps on the generator's device."""
+    device = generator.device
+    replay = ReplayBuffer(NUM_STORED, OBSERVATION_DIM, ACTION_DIM, num_envs=100, device=device)
+    never = torch.zeros(100, dtype=torch.bool, device=device)
+    for _ in range(NUM_STORED // 100):
+        observations = torch.randn(100, OBSERVATION_DIM, generator=generator, device=device)
+        actions = 2 * torch.rand(100, ACTION_DIM, generator=generator, device=device) - 1
+        rewards = torch.rand(100, generator=generator, device=device)
+        replay.add(observations, actions, rewards, rewards, observations, never, never)
+    return replay
+
+
+def baseline_sac(
+    hidden_sizes: tuple[int, ...], batch_size: int, device: str = "cpu"
+) -> Callable[[int], None]:
+    """Return updates of stable-baselines3's agent, likewise."""
     model = stable_baselines3.SAC(
         "MlpPolicy",
         _SpacesOnly(),
@@ -126,7 +139,7 @@ def _baseline_sac(hidden_sizes: tuple[int, ...], batch_size: int) -> Callable[[i
         buffer_size=NUM_STORED,
         target_update_interval=2,
         policy_kwargs={"net_arch": list(hidden_sizes)},
-        device="cpu",
+        device=device,
         seed=0,
     )
     model.set_logger(Logger(None, []))

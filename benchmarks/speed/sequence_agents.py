@@ -20,7 +20,7 @@ from pbrl.training.offline_presets import Facts, make_fit_config
 from pbrl.transformer import TransformerConfig
 from pbrl.windows import WindowBatch, WindowSizes
 from speed import official_sequences
-from speed.measure import Row, stored_episodes, time_in_turns
+from speed.measure import Row, moved, repeated, stored_episodes, time_in_turns
 
 OBSERVATION_DIM, ACTION_DIM = 11, 3  # hopper
 LEAST_UPDATES, LEAST_ACTING = 2.0, 3.0
@@ -39,16 +39,16 @@ WINDOW_STEPS = (20, 100)
 
 def oppo_updates(rounds: int, checkout: Path | None) -> list[Row]:
     """Time OPPO's update on 2 x 64 labelled windows, and ours at the size for two cores."""
-    rows = _updates("OPPO", _oppo(RELEASED_OPPO), rounds, checkout, _their_oppo)
+    rows = _updates("OPPO", make_oppo(RELEASED_OPPO), rounds, checkout, their_oppo)
     small = make_fit_config("data", "oppo", SMALL_FACTS).method
-    return rows + _updates("OPPO", _oppo(small, "cpu preset"), rounds, None, _their_oppo)
+    return rows + _updates("OPPO", make_oppo(small, "cpu preset"), rounds, None, their_oppo)
 
 
 def dtr_updates(rounds: int, checkout: Path | None) -> list[Row]:
     """Time DTR's update on 256 windows, and ours at the size for two cores."""
-    rows = _updates("DTR", _dtr(RELEASED_DTR), rounds, checkout, _their_dtr)
+    rows = _updates("DTR", make_dtr(RELEASED_DTR), rounds, checkout, their_dtr)
     small = make_fit_config("data", "dtr", SMALL_FACTS).method
-    return rows + _updates("DTR", _dtr(small, "cpu preset"), rounds, None, _their_dtr)
+    return rows + _updates("DTR", make_dtr(small, "cpu preset"), rounds, None, their_dtr)
 
 
 def _updates(
@@ -56,13 +56,13 @@ def _updates(
 ) -> list[Row]:
     case, agent, batch = made
     columns = {"section": f"{name} update", "case": case}
-    contenders: dict[str, Any] = {"pbrl": _repeated(lambda: agent.update(batch))}
+    contenders: dict[str, Any] = {"pbrl": repeated(lambda: agent.update(batch))}
     if checkout is None:
         times = time_in_turns(contenders, rounds)
         note = f"{1 / times['pbrl'].cpu:,.2f} updates/s"
         return [Row(**columns, contender="pbrl", **times["pbrl"].columns(), note=note)]
     difference = largest_difference(*without_dropout(agent, batch), checkout, build)
-    contenders = {"official": _repeated(build(checkout, agent, batch))} | contenders
+    contenders = {"official": repeated(build(checkout, agent, batch))} | contenders
     times = time_in_turns(contenders, rounds)
     ratio = times["official"].cpu / times["pbrl"].cpu
     return [
@@ -105,7 +105,10 @@ def largest_difference(agent: Any, batch: OfflineBatch, checkout: Path, build: A
     return max(abs(float(ours[name]) - theirs[name]) / abs(theirs[name]) for name in names)
 
 
-def _oppo(config: OPPOConfig, name: str = "released") -> tuple[str, OPPO, OfflineBatch]:
+def make_oppo(
+    config: OPPOConfig, name: str = "released", device: str = "cpu"
+) -> tuple[str, OPPO, OfflineBatch]:
+    """Return the name of a case, an agent and a batch for it."""
     pairs, steps = config.num_pairs, config.policy.context
     case = (
         f"{name}: {pairs} pairs and {config.windows} windows of {steps}, "
@@ -125,23 +128,27 @@ def _oppo(config: OPPOConfig, name: str = "released") -> tuple[str, OPPO, Offlin
         pairs=PairBatch(segments, labels, torch.ones(pairs), starts),
         windows=_windows(config.windows, steps) if config.windows else None,
     )
-    return case, _agent(OPPO, config), batch
+    return case, _agent(OPPO, config, device), moved(batch, device)
 
 
-def _dtr(config: DTRConfig, name: str = "released") -> tuple[str, DTR, OfflineBatch]:
+def make_dtr(
+    config: DTRConfig, name: str = "released", device: str = "cpu"
+) -> tuple[str, DTR, OfflineBatch]:
+    """Return the name of a case, an agent and a batch for it."""
     policy, number = config.imitation.policy, config.imitation.batch_size
     case = (
         f"{name}: {number} windows of {policy.context}, width {policy.transformer.width}, "
         f"{policy.transformer.num_layers} layers"
     )
-    agent = _agent(DTR, config)
+    agent = _agent(DTR, config, device)
     agent.imitator.return_scale = config.imitation.return_scale or 10.0
-    return case, agent, OfflineBatch(windows=_windows(number, policy.context))
+    windows = _windows(number, policy.context)
+    return case, agent, moved(OfflineBatch(windows=windows), device)
 
 
-def _agent(kind: type[Any], config: Any) -> Any:
-    generator = torch.Generator().manual_seed(0)
-    return kind(config, OBSERVATION_DIM, ACTION_DIM, generator=generator)
+def _agent(kind: type[Any], config: Any, device: str = "cpu") -> Any:
+    generator = torch.Generator(device).manual_seed(0)
+    return kind(config, OBSERVATION_DIM, ACTION_DIM, device=device, generator=generator)
 
 
 def _windows(number: int, steps: int) -> WindowBatch:
@@ -160,10 +167,11 @@ def _windows(number: int, steps: int) -> WindowBatch:
     )
 
 
-def _their_oppo(checkout: Path, agent: OPPO, batch: OfflineBatch) -> Any:
+def their_oppo(checkout: Path, agent: OPPO, batch: OfflineBatch) -> Any:
+    """Return a step of OPPO's program on the same batch."""
     pairs = batch.pairs
     assert pairs is not None and pairs.starts is not None  # noqa: PT018  made above
-    time = torch.arange(pairs.segments.mask.shape[-1])
+    time = torch.arange(pairs.segments.mask.shape[-1], device=pairs.starts.device)
     halves = [
         (
             pairs.segments.observations[:, place],
@@ -177,20 +185,13 @@ def _their_oppo(checkout: Path, agent: OPPO, batch: OfflineBatch) -> Any:
     return official_sequences.oppo_step(checkout, agent, halves)
 
 
-def _their_dtr(checkout: Path, agent: DTR, batch: OfflineBatch) -> Any:
+def their_dtr(checkout: Path, agent: DTR, batch: OfflineBatch) -> Any:
+    """Return a step of DTR's program on the same batch."""
     windows = batch.windows
     assert windows is not None  # made above
     scaled = windows.returns_to_go / agent.imitator.return_scale
     parts = (windows.observations, windows.actions, windows.rewards, scaled)
     return official_sequences.dtr_step(checkout, agent, (*parts, windows.timesteps, windows.mask))
-
-
-def _repeated(step: Any) -> Any:
-    def run(repetitions: int) -> None:
-        for _ in range(repetitions):
-            step()
-
-    return run
 
 
 def acting(rounds: int) -> list[Row]:

@@ -1,6 +1,7 @@
 """TACO on DrQ-v2: updates at the official size, and where their time goes."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -9,7 +10,7 @@ from pbrl.batches import MultiStepBatch
 from pbrl.encoders import shift_each
 from pbrl.replay import ReplayBuffer
 from pbrl.taco import TacoConfig
-from speed.measure import ACTION_DIM, Row, time_in_turns
+from speed.measure import ACTION_DIM, Row, repeated, time_in_turns
 from speed.plain_taco import PlainTaco
 
 CONFIG = DrQv2Config(taco=TacoConfig())
@@ -26,20 +27,17 @@ def taco_updates(rounds: int) -> list[Row]:
     three without gradients, and the objective on codes that are there. The batch is drawn before,
     which is timed beside them.
     """
-    draws = torch.Generator().manual_seed(0)
-    replay = _stored(draws)
-    agent = DrQv2(CONFIG, replay.observation_dim, ACTION_DIM, generator=draws)
-    batch = replay.sample(BATCH, draws, steps=agent.batch_steps)
-    assert isinstance(batch, MultiStepBatch)
+    agent, replay, batch = make_taco()
+    draws = agent.generator
     plain = PlainTaco(CONFIG, ACTION_DIM)
     times = time_in_turns(
         {
-            "plain torch": _repeated(lambda: plain.update(batch)),
-            "pbrl": _repeated(lambda: agent.update(batch)),
-            "augmentation": _repeated(lambda: _shift(agent, batch)),
-            "encoder": _repeated(lambda: _encode(agent, batch)),
-            "objective": _repeated(_objective(agent, batch)),
-            "draw": _repeated(lambda: replay.sample(BATCH, draws, steps=agent.batch_steps)),
+            "plain torch": repeated(lambda: plain.update(batch)),
+            "pbrl": repeated(lambda: agent.update(batch)),
+            "augmentation": repeated(lambda: _shift(agent, batch)),
+            "encoder": repeated(lambda: _encode(agent, batch)),
+            "objective": repeated(_objective(agent, batch)),
+            "draw": repeated(lambda: replay.sample(BATCH, draws, steps=agent.batch_steps)),
         },
         rounds,
     )
@@ -66,12 +64,17 @@ def taco_updates(rounds: int) -> list[Row]:
     ]
 
 
-def _repeated(run: Callable[[], object]) -> Callable[[int], None]:
-    def repeat(repetitions: int) -> None:
-        for _ in range(repetitions):
-            run()
-
-    return repeat
+def make_taco(
+    device: str = "cpu", batch_size: int | None = None
+) -> tuple[DrQv2, ReplayBuffer, MultiStepBatch]:
+    """Return our agent, a replay of random images, and a batch out of it."""
+    draws = torch.Generator(device).manual_seed(0)
+    replay = _stored(draws)
+    dims = (replay.observation_dim, ACTION_DIM)
+    agent = DrQv2(CONFIG, *dims, device=device, generator=draws)
+    batch = replay.sample(batch_size or BATCH, draws, steps=agent.batch_steps)
+    assert isinstance(batch, MultiStepBatch)  # the objective looks ahead
+    return agent, replay, batch
 
 
 def _stored(draws: torch.Generator) -> ReplayBuffer:
@@ -79,14 +82,16 @@ def _stored(draws: torch.Generator) -> ReplayBuffer:
     frame = (channels // FRAMES, *sides)
     size = frame[0] * frame[1] * frame[2]
     num_episodes = NUM_STORED // EPISODE
+    where: dict[str, Any] = {"generator": draws, "device": draws.device}
     return ReplayBuffer.from_episodes(
-        observations=torch.randint(256, (NUM_STORED, size), generator=draws, dtype=torch.uint8),
-        actions=2 * torch.rand(NUM_STORED, ACTION_DIM, generator=draws) - 1,
-        true_rewards=torch.rand(NUM_STORED, generator=draws),
+        observations=torch.randint(256, (NUM_STORED, size), dtype=torch.uint8, **where),
+        actions=2 * torch.rand(NUM_STORED, ACTION_DIM, **where) - 1,
+        true_rewards=torch.rand(NUM_STORED, **where),
         last_observations=torch.zeros(num_episodes, size, dtype=torch.uint8),
         lengths=torch.full((num_episodes,), EPISODE),
         terminated=torch.zeros(num_episodes, dtype=torch.bool),
         num_frames=FRAMES,
+        device=draws.device,
     )
 
 

@@ -1,0 +1,166 @@
+"""One row per method: the time of an update made in every way, beside the least it can take."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch._dynamo.exc import TorchDynamoException
+
+from pbrl.training.suite_report import replace_between_markers
+from pbrl.training.tables import markdown
+from speed import environments, physics
+from speed.comparisons import Comparison
+from speed.measure import Row, Times, repeated, synchronize, time_in_turns
+from speed.roofline import Peaks, cost_of
+
+OURS, COMPILED = "ours", "ours compiled"
+CONTENDERS = ("official", "plain torch", "stable-baselines3", OURS, COMPILED)
+HEADER = ("update", "case", *(f"{name}, ms" for name in CONTENDERS), "roofline, ms", "reached")
+ENVIRONMENT_HEADER = ("environment", "by", "steps/s")
+COMPILING_CALLS = 12  # numbers that change from call to call are made symbols on the way
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateRow:
+    """One update.
+
+    Attributes:
+        method: whose.
+        case: its size.
+        milliseconds: by contender, on a CPU of processor time and on a GPU by the clock.
+        gigaflops: billions of floating-point operations of its products.
+        megabytes: that it has to move.
+        bound: least milliseconds by the roofline.
+        bound_by: "products" or "memory".
+        notes: why a contender is missing.
+    """
+
+    method: str
+    case: str
+    milliseconds: dict[str, float]
+    gigaflops: float
+    megabytes: float
+    bound: float
+    bound_by: str
+    notes: list[str] = field(default_factory=list)
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the text of the table's columns: times, with their ratio to ours in brackets."""
+        ours = self.milliseconds[OURS]
+        times = [self._time(name, ours) for name in CONTENDERS]
+        reached = f"{self.bound / ours:.0%}, {self.bound_by}"
+        return (self.method, self.case, *times, _number(self.bound), reached)
+
+    def _time(self, name: str, ours: float) -> str:
+        time = self.milliseconds.get(name)
+        if time is None:
+            tried = name == COMPILED and any(note.startswith(name) for note in self.notes)
+            return "fails" if tried else ""
+        return _number(time) if name == OURS else f"{_number(time)} ({time / ours:.2f}x)"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
+
+
+def measure_update(
+    comparison: Comparison, peaks: Peaks, device: str, rounds: int, *, compiles: bool
+) -> UpdateRow:
+    """Time every way to make an update, in turns, and count what it costs."""
+    agent, step = comparison.make()
+    contenders = {**comparison.others, OURS: repeated(step)}
+    notes = list(comparison.notes)
+    if compiles and (comparison.compiles or device != "cpu"):
+        try:
+            contenders[COMPILED] = repeated(compiled(comparison))
+        except TorchDynamoException as error:
+            notes.append(f"{COMPILED}: {type(error).__name__}")
+    waiting = {name: _waiting(run, device) for name, run in contenders.items()}
+    times = time_in_turns(waiting, 1 if comparison.is_heavy else rounds)
+    cost = cost_of(step, agent.state_dict, comparison.batch, comparison.num_steps)
+    return UpdateRow(
+        method=comparison.method,
+        case=comparison.case,
+        milliseconds={name: 1e3 * _seconds(found, device) for name, found in times.items()},
+        gigaflops=cost.flops / 1e9,
+        megabytes=cost.num_bytes / 1e6,
+        bound=1e3 * cost.bound(peaks),
+        bound_by=cost.bound_by(peaks),
+        notes=notes,
+    )
+
+
+def compiled(comparison: Comparison) -> Callable[[], object]:
+    """Return our update through torch.compile, compiled already.
+
+    Raises:
+        TorchDynamoException: if it cannot be compiled.
+    """
+    torch.compiler.reset()
+    agent, step = comparison.make()
+    agent.update = torch.compile(agent.update)
+    for _ in range(COMPILING_CALLS):
+        step()
+    return step
+
+
+def _waiting(run: Callable[[int], object], device: str) -> Callable[[int], None]:
+    def wait(repetitions: int) -> None:
+        run(repetitions)
+        synchronize(device)
+
+    return wait
+
+
+def _seconds(times: Times, device: str) -> float:
+    return times.cpu if device == "cpu" else times.wall
+
+
+def environment_rows(rounds: int, *, quick: bool) -> list[Row]:
+    """Time steps of every back end that is installed, see `environments` and `physics`."""
+    ids = environments.IDS[:1] if quick else environments.IDS
+    tasks = physics.TASKS[:1] if quick else physics.TASKS
+    num_envs = environments.COUNTS[-1]
+    rows = [
+        row
+        for backend in environments.backends()
+        for env_id in ids
+        for row in environments.compare(backend, env_id, num_envs, rounds)
+    ]
+    return rows + [row for task in tasks for row in physics.compare(task, rounds)]
+
+
+def environment_cells(row: Row) -> tuple[str, ...]:
+    """Return the text of the columns; the steps per second begin the note."""
+    return (row.case, row.contender, row.note.split(" steps/s")[0])
+
+
+def missing(updates: list[UpdateRow]) -> str:
+    """Say what is not in the table and why; nothing if all is."""
+    notes = [f"{row.method}, {note}" for row in updates for note in row.notes]
+    return f"Not measured: {'; '.join(dict.fromkeys(notes))}." if notes else ""
+
+
+def write_page(record: Mapping[str, Any], page: Path) -> None:
+    """Put the table of a record into a markdown page, between markers of its device."""
+    found, peaks, load = record["machine"], Peaks(**record["peaks"]), record["load_average"]
+    updates = [UpdateRow(**row) for row in record["updates"]]
+    packages = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    where = found["cpu"] if record["device"] == "cpu" else f"{found['gpu']}, {found['cpu']}"
+    body = [
+        f"{where}, {found['cores']} cores, {record['threads']} torch thread(s), median of at most "
+        f"{record['rounds']} rounds, {peaks.flops / 1e9:,.0f} GFLOP/s and "
+        f"{peaks.bandwidth / 1e9:,.1f} GB/s at best; programs that wanted a core, this one among "
+        f"them: {load[0]:.1f} at the start and {load[1]:.1f} at the end. {packages}.",
+        markdown(HEADER, [row.cells() for row in updates]),
+        missing(updates),
+    ]
+    if record["environments"]:
+        rows = [Row(**row) for row in record["environments"]]
+        body.append(markdown(ENVIRONMENT_HEADER, [environment_cells(row) for row in rows]))
+    text = page.read_text(encoding="utf-8") if page.exists() else "# Speed\n"
+    marker = f"speed-all-{record['device']}-{record['threads']}"
+    body_text = "\n\n".join(part for part in body if part)
+    page.write_text(replace_between_markers(text, marker, body_text), encoding="utf-8")
