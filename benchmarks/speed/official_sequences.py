@@ -92,7 +92,7 @@ def oppo_step(checkout: Path, agent: OPPO, batches: list[tuple[Tensor, ...]]) ->
         **sizes,
     )
     for model in (decoder, encoder):
-        model.to(agent.device)
+        model.to(agent.context.device)
     copy_policy(agent.policy, decoder, decoder.embed_phi)
     copy_encoder(agent.encoder, encoder)
     context = agent.context.detach().clone().requires_grad_()
@@ -117,7 +117,7 @@ def oppo_step(checkout: Path, agent: OPPO, batches: list[tuple[Tensor, ...]]) ->
         len(batches[0][0]),
         get_batch,
         lambda _, action, __, ___, target, ____: (action - target).square().mean(),
-        str(agent.device),
+        str(agent.context.device),
         pref_loss_ratio=config.preference_weight,
         phi_norm_loss_ratio=config.norm_weight,
     )
@@ -159,7 +159,7 @@ def dtr_step(checkout: Path, agent: DTR, batch: tuple[Tensor, ...]) -> Any:
     )
     critic = found.critic(observation_dim, action_dim, hidden_dim=config.critic_hidden_sizes[0])
     for network in (actor, critic):
-        network.to(agent.device)
+        network.to(batch[0].device)
     copy_policy(agent.policy, actor, actor.embed_return)
     for member, model in enumerate((critic.q1_model, critic.q2_model)):
         layers = [layer for layer in model if isinstance(layer, nn.Linear)]

@@ -1,0 +1,149 @@
+"""Measure how rates change as environments, members, seeds, labels and stored steps become more.
+
+    python benchmarks/growth.py
+
+Writes the curves with their slopes as JSON, a figure, and the tables of docs/scaling.md. Rates are
+by processor time of one thread, which another program's share is not part of.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from speed.curves import Measured, measure_curve
+from speed.growth import AXES, curves, memory
+from speed.program import RESULTS, ROOT, chosen_of, circumstances, write_record
+
+from pbrl.training.plots import save_figure
+from pbrl.training.suite_report import replace_between_markers
+from pbrl.training.tables import markdown
+
+HEADER = ("more", "what", "from", "to", "rate there", "and there", "slope")
+MEMORY_HEADER = ("one", "bytes", "measured over")
+# Okabe and Ito's colours, told apart by the colour-blind; line styles tell them apart in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (2, 1)))
+PANELS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Measure, and write the figures, the drawing and the page.
+
+    Attributes:
+        threads: torch threads.
+        rounds: turns that every size gets; one is enough for slopes.
+        axes: which of them; empty means all.
+        output: JSON file; benchmarks/speed/results/growth-THREADS.json when it is not given and all
+            axes were measured, otherwise none.
+        figure: file of the drawing; docs/figures/growth.svg likewise.
+        page: markdown page; docs/scaling.md likewise.
+    """
+
+    threads: int = 1
+    rounds: int = 1
+    axes: tuple[str, ...] = ()
+    output: Path | None = None
+    figure: Path | None = None
+    page: Path | None = None
+
+
+def main(options: Options) -> None:
+    """Measure what is chosen and write it down."""
+    chosen = chosen_of(options.axes, AXES)
+    torch.set_num_threads(options.threads)
+    load = os.getloadavg()[0]
+    found = []
+    for curve in curves(chosen):
+        print(f"measuring {curve.axis}: {curve.name}", flush=True)
+        found.append(measure_curve(curve, options.rounds))
+        print(f"  slope {found[-1].slope:+.2f}", flush=True)
+    record = circumstances(options.threads, options.rounds, load) | {
+        "curves": [vars(curve) for curve in found],
+        "memory": memory(),
+    }
+    output, figure, page = options.output, options.figure, options.page
+    if output is None and not options.axes:
+        output = RESULTS / f"growth-{options.threads}.json"
+        figure = figure or ROOT / "docs" / "figures" / "growth.svg"
+        page = page or ROOT / "docs" / "scaling.md"
+    if output is not None:
+        write_record(record, output)
+    if figure is not None:
+        save_figure(draw(found), figure)
+    if page is not None:
+        write_page(record, page)
+
+
+def draw(found: Sequence[Measured]) -> Figure:
+    """Return one panel per axis with its curves, the slopes named beside them."""
+    axes = list(dict.fromkeys(curve.axis for curve in found))
+    columns = min(PANELS, len(axes))
+    rows = -(-len(axes) // columns)
+    figure = Figure(figsize=(4.6 * columns, 4.2 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel, axis in zip(panels, axes, strict=False):
+        _draw_panel(panel, axis, [curve for curve in found if curve.axis == axis])
+    for panel in panels[len(axes) :]:
+        panel.set_axis_off()
+    return figure
+
+
+def _draw_panel(panel: Axes, axis: str, found: Sequence[Measured]) -> None:
+    for curve, colour, line in zip(found, COLOURS, LINES, strict=False):
+        label = f"{curve.name}, {curve.unit}: slope {curve.slope:+.2f}"
+        panel.loglog(curve.sizes, curve.rates, color=colour, ls=line, marker="o", ms=3, label=label)
+    panel.set_xlabel(axis)
+    panel.set_ylabel("per second of one thread")
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.grid(color="#dddddd", linewidth=0.6)
+    panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=7, frameon=False)
+
+
+def write_page(record: Mapping[str, Any], page: Path) -> None:
+    """Put the tables of a record into a markdown page; what else stands there stays."""
+    found, load = record["machine"], record["load_average"]
+    measured = [Measured(**curve) for curve in record["curves"]]
+    packages = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    rows = [
+        (
+            curve.axis,
+            curve.name,
+            f"{curve.sizes[0]:,}",
+            f"{curve.sizes[-1]:,}",
+            f"{_number(curve.rates[0])} {curve.unit}",
+            f"{_number(curve.rates[-1])} {curve.unit}",
+            f"{curve.slope:+.2f}",
+        )
+        for curve in measured
+    ]
+    held = [
+        (name, f"{value['bytes']:,.0f}", f"{value['of']:,.0f}")
+        for name, value in record["memory"].items()
+    ]
+    body = "\n\n".join(
+        [
+            f"{found['cpu']}, {found['cores']} cores, {record['threads']} torch thread(s), median "
+            f"of {record['rounds']} rounds; programs that wanted a core, this one among them: "
+            f"{load[0]:.1f} at the start and {load[1]:.1f} at the end. {packages}.",
+            markdown(HEADER, rows),
+            markdown(MEMORY_HEADER, held),
+        ]
+    )
+    text = page.read_text(encoding="utf-8") if page.exists() else "# Scaling\n"
+    name = f"growth-{record['threads']}"
+    page.write_text(replace_between_markers(text, name, body), encoding="utf-8")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
