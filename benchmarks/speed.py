@@ -24,8 +24,8 @@ from speed.comparisons import METHODS, Setting
 from speed.one_table import (
     ENVIRONMENT_HEADER,
     HEADER,
-    environment_cells,
     environment_rows,
+    environment_table,
     measure_update,
     missing,
     write_page,
@@ -99,7 +99,7 @@ def main(options: Options) -> None:
         ]
     show(HEADER, [row.cells() for row in updates])
     print(missing(updates))
-    show(ENVIRONMENT_HEADER, [environment_cells(row) for row in environments])
+    show(ENVIRONMENT_HEADER, environment_table(environments))
     record = circumstances(options.threads, rounds, load) | {
         "device": options.device,
         "peaks": vars(peaks),

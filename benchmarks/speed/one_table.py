@@ -1,6 +1,6 @@
 """One row per method: the time of an update made in every way, beside the least it can take."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,16 @@ from speed.roofline import Peaks, cost_of
 OURS, COMPILED = "ours", "ours compiled"
 CONTENDERS = ("official", "plain torch", "stable-baselines3", OURS, COMPILED)
 HEADER = ("update", "case", *(f"{name}, ms" for name in CONTENDERS), "roofline, ms", "reached")
-ENVIRONMENT_HEADER = ("environment", "by", "steps/s")
+BACK_ENDS = {  # contenders of batched physics
+    "dm_control": "official",
+    "envpool": "envpool",
+    "pbrl rollout": "mujoco.rollout, pbrl",
+    "pbrl mjx": "mjx, pbrl",
+}
+ENVIRONMENT_HEADER = (
+    *("environments, steps/s", "official", "official, pbrl", "envpool", "envpool, pbrl"),
+    *("mujoco.rollout, pbrl", "mjx, pbrl"),
+)
 COMPILING_CALLS = 12  # numbers that change from call to call are made symbols on the way
 
 
@@ -132,9 +141,25 @@ def environment_rows(rounds: int, *, quick: bool) -> list[Row]:
     return rows + [row for task in tasks for row in physics.compare(task, rounds)]
 
 
-def environment_cells(row: Row) -> tuple[str, ...]:
-    """Return the text of the columns; the steps per second begin the note."""
-    return (row.case, row.contender, row.note.split(" steps/s")[0])
+def environment_table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """Return one line per task and number of environments with the steps per second of all."""
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        task, by = _place(row)
+        rate = row.note.split(" steps/s")[0]  # which begins the note
+        found.setdefault(task, {}).setdefault(by, rate)
+    return [
+        (task, *(rates.get(by, "") for by in ENVIRONMENT_HEADER[1:]))
+        for task, rates in found.items()
+    ]
+
+
+def _place(row: Row) -> tuple[str, str]:
+    """Return the line and the column of a row of `environments` or of `physics`."""
+    if row.contender in BACK_ENDS:
+        return f"dmc/{row.case}", BACK_ENDS[row.contender]
+    env_id, backend, number = row.case.split()
+    return f"{env_id} {number}", backend if row.contender == "bare" else f"{backend}, pbrl"
 
 
 def missing(updates: list[UpdateRow]) -> str:
@@ -159,7 +184,7 @@ def write_page(record: Mapping[str, Any], page: Path) -> None:
     ]
     if record["environments"]:
         rows = [Row(**row) for row in record["environments"]]
-        body.append(markdown(ENVIRONMENT_HEADER, [environment_cells(row) for row in rows]))
+        body.append(markdown(ENVIRONMENT_HEADER, environment_table(rows)))
     text = page.read_text(encoding="utf-8") if page.exists() else "# Speed\n"
     marker = f"speed-all-{record['device']}-{record['threads']}"
     body_text = "\n\n".join(part for part in body if part)

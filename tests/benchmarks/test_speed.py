@@ -107,6 +107,8 @@ def test_every_update_and_every_back_end_has_its_row(program, tmp_path, monkeypa
     assert {"bare", "pbrl", "dm_control", "pbrl rollout"} <= contenders
     text = page.read_text()
     assert text.startswith("# Speed\n\nWhat holds it.\n")
+    lines = [line for line in text.splitlines() if line.startswith("| dmc/cheetah-run x2 ")]
+    assert len(lines) == 1
     assert "DTR, official: no --dtr-checkout" in text
     program.write_page(record, page)
     assert page.read_text() == text
