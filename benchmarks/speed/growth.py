@@ -32,6 +32,7 @@ CANDIDATES, SPREAD_CANDIDATES = (1_000, 10_000, 100_000), (300, 1_000, 3_000, 10
 STEPS = (10_000, 100_000, 1_000_000)
 SEGMENT_STEPS, PAIRS_OF_MEMBERS, RELABELLED = 50, 32, 10  # the last in episodes
 EPISODES, MANY_EPISODES = 100, 1_000  # of 1,000 steps
+CAPACITY, RETAINED = 10_000, 1_000
 PICKED, LABELLED, DRAWN = 100, 100, 96
 SEED_SIZE = Size(name="small", hidden_sizes=(256, 256), pairs=32)
 BATCH = 256
@@ -53,7 +54,16 @@ def environments() -> Parts:
     return [
         ("mujoco.rollout, walker-walk", "steps/s", ENVIRONMENTS, _environment("mjx", "rollout")),
         ("dm_control, walker-walk", "steps/s", SEPARATE, _environment("dmc", "official")),
+        ("storing their steps", "steps/s", ENVIRONMENTS, _storing),
     ]
+
+
+def _storing(number: int) -> tuple[Step, float]:
+    replay = ReplayBuffer(CAPACITY, OBSERVATION_DIM, ACTION_DIM, num_envs=number)
+    observations, actions = torch.zeros(number, OBSERVATION_DIM), torch.zeros(number, ACTION_DIM)
+    rewards, never = torch.zeros(number), torch.zeros(number, dtype=torch.bool)
+    row = (observations, actions, rewards, rewards, observations, never, never)
+    return lambda: replay.add(*row), number
 
 
 def _environment(source: str, backend: str) -> Callable[[int], tuple[Step, float]]:
@@ -258,11 +268,24 @@ def memory() -> dict[str, dict[str, float]]:
         store.save(path)
         file = path.stat().st_size
     learner = bytes_held(queries(replay, number))
-    window = SEGMENT_STEPS * (OBSERVATION_DIM + ACTION_DIM) * 4
     return {
         "label in the store": {"bytes": bytes_held(store) / number, "of": number},
         "label in the file": {"bytes": file / number, "of": number},
         "label for a learner": {"bytes": learner / number, "of": number},
-        "label with its two windows copied": {"bytes": 2.0 * window, "of": 1},
+        "label whose steps are overwritten": {"bytes": retained_bytes(), "of": RETAINED},
         "step in the replay": {"bytes": bytes_held(replay) / replay.num_steps, "of": STEPS[-1]},
     }
+
+
+def retained_bytes() -> float:
+    """Return what the replay keeps of a label whose two segments it has overwritten."""
+    replay = stored_episodes(EPISODES)
+    before = bytes_held(replay)
+    index = queries(replay, RETAINED).index
+    replay.retain(index)
+    num_rows = EPISODES * 1_000
+    observations, actions = torch.zeros(1, OBSERVATION_DIM), torch.zeros(1, ACTION_DIM)
+    rewards, never = torch.zeros(1), torch.zeros(1, dtype=torch.bool)
+    for _ in range(num_rows):
+        replay.add(observations, actions, rewards, rewards, observations, never, never)
+    return (bytes_held(replay) - before) / RETAINED

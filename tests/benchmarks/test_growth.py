@@ -25,7 +25,7 @@ def program(load, monkeypatch):
         "LABELS": (5, 10), "SPREAD_LABELS": (5, 10), "CANDIDATES": (10, 20),
         "SPREAD_CANDIDATES": (10, 20), "STEPS": (1_000, 2_000), "SEGMENT_STEPS": 5,
         "PAIRS_OF_MEMBERS": 2, "RELABELLED": 1, "EPISODES": 1, "MANY_EPISODES": 1, "PICKED": 2,
-        "LABELLED": 2, "DRAWN": 3, "BATCH": 4,
+        "LABELLED": 2, "DRAWN": 3, "BATCH": 4, "CAPACITY": 10, "RETAINED": 20,
         "SEED_SIZE": replace(growth.SEED_SIZE, hidden_sizes=(8, 8), pairs=2, steps=4),
     }  # fmt: skip
     for name, value in sizes.items():
@@ -53,7 +53,8 @@ def test_every_axis_has_its_curves_figure_and_table(program, tmp_path):
     # Three int64 of two segments, a label and a weight; the store adds who, when and which query.
     assert held["label for a learner"] == 2 * 3 * 8 + 4 + 4
     assert held["label in the store"] > held["label for a learner"]
-    assert held["label with its two windows copied"] == 2 * 5 * 30 * 4
+    # Two windows of five steps, but for those that begin at the same step.
+    assert held["label whose steps are overwritten"] == pytest.approx(2 * 5 * (31 * 4 + 1), rel=0.2)
     assert held["step in the replay"] >= (24 + 6 + 1) * 4
 
 
