@@ -6,11 +6,13 @@ from torch import Tensor
 
 from pbrl.agents.acting import LooksAtDataset, policy_of
 from pbrl.agents.protocol import OfflineAgent
+from pbrl.pairs import OfflineBatch
 from pbrl.randomness import Generators
 from pbrl.training.evaluation import Policy
 from pbrl.training.offline_batches import OfflineSampler
 from pbrl.training.reward_stage import RewardStage
 from pbrl.training.standardizer import Standardizer
+from pbrl.training.together import RewardFit, advance
 
 PURPOSES = (
     "agent", "transitions", "pairs", "windows", "reward", "initial", "control", "held-out",
@@ -52,6 +54,7 @@ class OfflineLoop:
         self.num_asked = self.num_labelled = num_labels
         self.is_asking = False
         self.step = 0
+        self._is_due = False
         self._metrics: dict[str, Tensor] = {}
 
     @property
@@ -72,19 +75,45 @@ class OfflineLoop:
     @property
     def phase(self) -> str:
         """What is being done, while it is not the agent that learns."""
-        if self.stage is None or self.stage.is_complete:
+        if self.stage is None or not self.is_preparing:
             return ""
         return f"learning the reward, step {self.stage.num_steps:,}/{self.stage.max_steps:,}"
 
+    @property
+    def is_preparing(self) -> bool:
+        """Whether the reward is still being learned."""
+        return self.stage is not None and not self.stage.is_complete
+
     def advance(self) -> None:
         """Learn a part of the reward while that lasts, then take one update of the agent."""
-        if self.stage is not None and not self.stage.is_complete:
-            self.stage.advance()
-            return
-        if self.step == 0 and isinstance(self.agent, LooksAtDataset):
+        advance(self)
+
+    def begin(self) -> None:
+        """Begin a part of the reward, or let the agent look at the dataset."""
+        self._is_due = not self.is_preparing
+        if self.stage is not None and self.is_preparing:
+            self.stage.begin()
+        elif self.step == 0 and isinstance(self.agent, LooksAtDataset):
             self.agent.prepare(self.sampler.dataset.replay)
-        batch = self.sampler.draw(self.agent.batch_sizes)
-        self._metrics = self.agent.update(batch)
+
+    @property
+    def fit(self) -> RewardFit | None:
+        """The part of the reward that has begun, where its passes are left to others."""
+        return None if self.stage is None else self.stage.fit
+
+    def end(self) -> int:
+        """Finish the part of the reward; 1 update is due where there was none."""
+        if self.stage is not None and not self._is_due:
+            self.stage.end()
+        return int(self._is_due)
+
+    def draw(self) -> OfflineBatch:
+        """Return what the agent learns from next."""
+        return self.sampler.draw(self.agent.batch_sizes)
+
+    def learned(self, metrics: dict[str, Tensor]) -> None:
+        """Note an update of the agent."""
+        self._metrics = metrics
         self.step += 1
 
     @property

@@ -13,7 +13,8 @@ from pbrl.training.batches import draw_batch
 from pbrl.training.collector import Collector
 from pbrl.training.config import TrainConfig
 from pbrl.training.preferences import PreferenceReward
-from pbrl.training.reward_source import Metrics, TrainingProgress, TrueReward
+from pbrl.training.reward_source import AskedSession, Metrics, TrainingProgress, TrueReward
+from pbrl.training.together import RewardFit, advance
 
 PURPOSES = ("agent", "actions", "replay", "queries", "teacher", "reward", "initial")
 
@@ -58,6 +59,7 @@ class OnlineLoop:
         self.session_metrics: Metrics = {}
         self.num_sessions = 0
         self._update_metrics: dict[str, Tensor] = {}
+        self._session: AskedSession | None = None
 
     @property
     def replay(self) -> ReplayBuffer:
@@ -95,23 +97,59 @@ class OnlineLoop:
         awaited = self.source.waits_for(self.step)
         return f"waiting for {awaited}" if awaited else ""
 
+    is_preparing = False  # exploration is part of the steps
+
     def advance(self) -> None:
         """Take one step in every environment and learn as much as that allows.
 
         While the source of rewards waits, no step is taken: it may only hold a session.
         """
+        advance(self)
+
+    def begin(self) -> None:
+        """Take one step in every environment, and ask if it is time."""
+        stride = 0
         if self.source.waits_for(self.step):
             self.source.wait()
-            self._ask(0)
-            return
-        self.collector.step(self._actions(), self.source.step_rewards)
-        stride = self.collector.env.num_envs
-        self.step += stride
-        self._ask(stride)
-        if self.step > self.config.seed_steps:
-            due = int((self.step - self.config.seed_steps) * self.config.updates_per_step)
-            while self.num_updates < due:
-                self._update()
+        else:
+            self.collector.step(self._actions(), self.source.step_rewards)
+            stride = self.collector.env.num_envs
+            self.step += stride
+        self._session = self.source.begin_session(self.step, stride, self._progress)
+
+    @property
+    def fit(self) -> RewardFit | None:
+        """The fit of the reward that the answers of a session begin."""
+        return None if self._session is None else self._session.fit
+
+    def end(self) -> int:
+        """Finish the session, if there is one, and return how many updates the steps allow."""
+        if self._session is not None:
+            was_ready = self.source.is_ready
+            self.session_metrics = self.source.end_session(self._session)
+            self.num_sessions += 1
+            self._session = None
+            if self.source.is_ready and not was_ready:
+                self._switch()
+        past_seed = self.step - self.config.seed_steps
+        return max(0, int(past_seed * self.config.updates_per_step) - self.num_updates)
+
+    def draw(self) -> Batch:
+        """Return what the agent learns from next."""
+        return draw_batch(
+            self.replay,
+            self.config.batch_size,
+            source=self.source,
+            rule=self.config.replay_rule,
+            intrinsic=self.intrinsic,
+            generator=self.generators["replay"],
+            steps=self.agent.batch_steps,
+        )
+
+    def learned(self, metrics: dict[str, Tensor]) -> None:
+        """Note an update of the agent."""
+        self._update_metrics = metrics
+        self.num_updates += 1
 
     def _actions(self) -> Tensor:
         observations = self.collector.observations
@@ -123,35 +161,9 @@ class OnlineLoop:
             return 2.0 * uniform - 1.0
         return self.agent.act(observations, deterministic=False)
 
-    def _update(self) -> None:
-        batch = self._batch()
-        self._update_metrics = self.agent.update(batch)
-        self.num_updates += 1
-
-    def _batch(self) -> Batch:
-        return draw_batch(
-            self.replay,
-            self.config.batch_size,
-            source=self.source,
-            rule=self.config.replay_rule,
-            intrinsic=self.intrinsic,
-            generator=self.generators["replay"],
-            steps=self.agent.batch_steps,
-        )
-
     @property
     def _progress(self) -> TrainingProgress:
         return TrainingProgress(self.collector.recent_return, self.episode_length)
-
-    def _ask(self, stride: int) -> None:
-        was_ready = self.source.is_ready
-        metrics = self.source.hold_session(self.step, stride, self._progress)
-        if metrics is None:
-            return
-        self.session_metrics = metrics
-        self.num_sessions += 1
-        if self.source.is_ready and not was_ready:
-            self._switch()
 
     def _switch(self) -> None:
         """Leave exploration: a fresh critic, warmed up on the relabelled buffer."""

@@ -15,9 +15,11 @@ from pbrl.queries.teachers import LateTeacher, StatefulTeacher, Teacher
 from pbrl.randomness import Generators
 from pbrl.replay import ReplayBuffer
 from pbrl.reward_learning import RewardLearner
+from pbrl.reward_seeds import take_passes_together
 from pbrl.segments import Segments
 from pbrl.training.config import Control
-from pbrl.training.reward_source import Metrics, TrainingProgress
+from pbrl.training.reward_source import AskedSession, Metrics, TrainingProgress
+from pbrl.training.together import RewardFit
 
 
 class PreferenceReward:
@@ -88,7 +90,22 @@ class PreferenceReward:
             return self.learner.ensemble.mean_reward(observations, actions)
 
     def hold_session(self, step: int, stride: int, progress: TrainingProgress) -> Metrics | None:
-        """Ask the teacher, learn the reward and relabel the replay buffer, if it is time."""
+        """Ask, learn the reward and relabel the replay buffer, if it is time; see `begin_session`.
+
+        Returns:
+            What the session came to; None if none was due.
+        """
+        session = self.begin_session(step, stride, progress)
+        return None if session is None else self._held(session)
+
+    def begin_session(
+        self, step: int, stride: int, progress: TrainingProgress
+    ) -> AskedSession | None:
+        """Ask the teacher if it is time, and begin to learn; `end_session` comes after the passes.
+
+        Returns:
+            What was begun; None if no session was due.
+        """
         patience = self.patience
         asked = self.feedback.num_asked + patience.num_owed
         patience.num_owed += self.schedule.session_size(step, asked, stride)
@@ -98,8 +115,22 @@ class PreferenceReward:
         if may_have_answers and patience.looks(step, stride):
             self._put_to_teacher(self.feedback.pending()[:0], step, progress)
             if patience.is_enough:
-                return self._learn(step)
+                return self._begin_to_learn(step, {})
         return None
+
+    def end_session(self, session: AskedSession) -> Metrics:
+        """Relabel the replay buffer by what was learned; return what the session came to."""
+        if session.fit is None:
+            return session.metrics
+        metrics = self.learner.end(session.fit.session)
+        self.replay.relabel(self.rewards)
+        self.patience.note(session.step, self.patience.num_open, learned=True)
+        return session.metrics | metrics
+
+    def _held(self, session: AskedSession) -> Metrics:
+        if session.fit is not None:
+            take_passes_together([session.fit.learner], [session.fit.session])
+        return self.end_session(session)
 
     def waits_for(self, step: int) -> str:
         """Return what must come in before the next step is taken, in words; empty for nothing."""
@@ -109,7 +140,7 @@ class PreferenceReward:
         """Let the time between two looks for answers pass."""
         time.sleep(self.patience.config.poll_seconds)
 
-    def _ask(self, step: int, progress: TrainingProgress) -> Metrics:
+    def _ask(self, step: int, progress: TrainingProgress) -> AskedSession:
         index = self.sampler(
             self.replay,
             self.learner.ensemble if self.learner.is_trained else None,
@@ -121,7 +152,7 @@ class PreferenceReward:
         ids = self.feedback.ask(index, step)
         self.patience.num_owed = 0
         segments = self._put_to_teacher(ids, step, progress)
-        return self._accuracy_before_learning(segments) | self._learn(step)
+        return self._begin_to_learn(step, self._accuracy_before_learning(segments))
 
     def _put_to_teacher(self, ids: Tensor, step: int, progress: TrainingProgress) -> Segments:
         index = self.feedback.index(ids)
@@ -136,14 +167,12 @@ class PreferenceReward:
         self.patience.note(step, len(self.feedback.pending()), num_new=num_new)
         return segments
 
-    def _learn(self, step: int) -> Metrics:
+    def _begin_to_learn(self, step: int, metrics: Metrics) -> AskedSession:
         labelled = self.feedback.labelled()
         if len(labelled) == 0:
-            return {}
-        metrics = self.learner.fit(labelled, self.replay, self.generators["reward"])
-        self.replay.relabel(self.rewards)
-        self.patience.note(step, self.patience.num_open, learned=True)
-        return metrics
+            return AskedSession(step, metrics)
+        begun = self.learner.begin(labelled, self.replay, self.generators["reward"])
+        return AskedSession(step, metrics, RewardFit(self.learner, begun))
 
     def _accuracy_before_learning(self, segments: Segments) -> Metrics:
         """Agreement with the noiseless order on pairs that the ensemble has not learned from."""
@@ -162,7 +191,7 @@ class PreferenceReward:
         if len(waiting) > 0:
             self._put_to_teacher(waiting, self.patience.step, progress)
             if self.patience.num_fresh > 0:
-                self._learn(self.patience.step)
+                self._held(self._begin_to_learn(self.patience.step, {}))
 
     def saved(self) -> None:
         """Tell a teacher who answers later that a crash cannot undo what was asked so far."""

@@ -1,10 +1,12 @@
 """What the online loop needs to know about rewards, and the environment's own."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
+
+from pbrl.training.together import RewardFit
 
 Metrics = dict[str, float]
 
@@ -22,6 +24,20 @@ class TrainingProgress:
     episode_length: int
 
 
+class AskedSession(NamedTuple):
+    """A session in which answers came in, and the fit that it begins if there is any label.
+
+    Attributes:
+        step: environment steps when it began.
+        metrics: what it came to, but for the fit.
+        fit: what learns from the answers so far.
+    """
+
+    step: int
+    metrics: Metrics
+    fit: RewardFit | None = None
+
+
 @runtime_checkable
 class RewardSource(Protocol):
     """What the loop needs to know about rewards."""
@@ -35,8 +51,10 @@ class RewardSource(Protocol):
         """Return the rewards to store with new steps."""
         ...
 
-    def hold_session(self, step: int, stride: int, progress: TrainingProgress) -> Metrics | None:
-        """Ask, learn the reward and relabel the replay buffer, if a session is due.
+    def begin_session(
+        self, step: int, stride: int, progress: TrainingProgress
+    ) -> AskedSession | None:
+        """Ask, and begin to learn the reward, if a session is due.
 
         Answers to earlier queries make a session too, once there are enough of them.
 
@@ -46,8 +64,13 @@ class RewardSource(Protocol):
             progress: what the teacher may want to know.
 
         Returns:
-            What the session came to; None if none was due.
+            What was begun; None if no session was due. After the passes of its fit comes
+            `end_session`.
         """
+        ...
+
+    def end_session(self, session: AskedSession) -> Metrics:
+        """Relabel the replay buffer by what was learned; return what the session came to."""
         ...
 
     def waits_for(self, step: int) -> str:
@@ -108,9 +131,13 @@ class TrueReward:
         del observations, actions
         return true_rewards
 
-    def hold_session(self, step: int, stride: int, progress: TrainingProgress) -> None:
+    def begin_session(self, step: int, stride: int, progress: TrainingProgress) -> None:
         """Ask nobody."""
         del step, stride, progress
+
+    def end_session(self, session: AskedSession) -> Metrics:
+        """Return what is there: nobody was asked."""
+        return session.metrics
 
     def waits_for(self, step: int) -> str:
         """Return nothing: true rewards are there at once."""

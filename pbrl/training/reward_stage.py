@@ -15,6 +15,7 @@ from pbrl.preference_transformer import PreferenceTransformerConfig
 from pbrl.randomness import Generators
 from pbrl.reward_learning import RewardLearner, RewardLearningConfig
 from pbrl.reward_scaling import RewardScalingConfig, scale_rewards
+from pbrl.reward_seeds import take_passes_together
 from pbrl.rewards import RewardConfig, RewardEnsemble
 from pbrl.segments import Segments
 from pbrl.training.gaussian_reward_model import GaussianRewardModel
@@ -25,6 +26,7 @@ from pbrl.training.reward_models import (
     TransformerReward,
 )
 from pbrl.training.reward_recovery import STEP_CORRELATION, correlation
+from pbrl.training.together import RewardFit
 
 PART_STEPS = 500  # gradient steps between two looks at whether the run shall stop
 
@@ -108,6 +110,7 @@ class RewardStage:
         generators: with the purposes "initial" and "reward".
 
     Attributes:
+        fit: the part that has begun, where its passes are left to others.
         recovery: correlation of the learned reward with the true one over the steps of the dataset,
             once it is learned and where the true one is known.
     """
@@ -126,7 +129,9 @@ class RewardStage:
         self.model = _model(config, dataset, self._labelled, generators)
         self.num_steps = 0
         self.is_complete = False
+        self.fit: RewardFit | None = None
         self.metrics: dict[str, float] = {}
+        self._found: dict[str, float] = {}
         self.recovery: dict[str, float] = {}
 
     @property
@@ -139,25 +144,48 @@ class RewardStage:
 
         A world model, if a prior brings one, learns before.
         """
-        learned = self._learn_world()
-        if learned:
-            self.metrics = learned
+        self.begin()
+        if self.fit is not None:
+            take_passes_together([self.fit.learner], [self.fit.session])
+        self.end()
+
+    def begin(self) -> None:
+        """Begin the next part; where `fit` is there then, its passes come before `end`."""
+        self._found = self._learn_world()
+        if self._found:
             return
-        learning = self.config.learning
-        steps_per_pass = -(-len(self._labelled) // learning.batch_size)
-        part = max(1, PART_STEPS // steps_per_pass) * steps_per_pass
-        part = min(part, self.max_steps - self.num_steps)
-        self.metrics |= self.model.fit(
-            self._labelled, self.dataset.replay, self._generator, max_steps=part
-        )
-        taken = int(self.metrics["reward/steps"])
+        part = min(self._whole_passes(), self.max_steps - self.num_steps)
+        given = (self._labelled, self.dataset.replay, self._generator, part)
+        if isinstance(self.model, RewardLearner):
+            self.fit = RewardFit(self.model, self.model.begin(*given))
+        else:
+            self._found = self.model.fit(*given)
+
+    def end(self) -> None:
+        """Finish the part, and after the last one relabel the dataset."""
+        if self.fit is not None:
+            learner, session = self.fit
+            self._found, self.fit = learner.end(session), None
+        self.metrics |= self._found
+        if "reward/steps" not in self._found:  # a world model learned
+            return
+        taken = int(self._found["reward/steps"])
+        part = min(self._whole_passes(), self.max_steps - self.num_steps)
         self.num_steps += taken
         self.metrics["reward/steps"] = float(self.num_steps)
-        self.metrics["reward/passes"] = self.num_steps / steps_per_pass
-        is_reached = self.metrics.get("reward/accuracy", 0.0) > learning.target_accuracy
+        self.metrics["reward/passes"] = self.num_steps / self._steps_per_pass
+        is_reached = self._found.get("reward/accuracy", 0.0) > self.config.learning.target_accuracy
         if is_reached or taken < part or self.num_steps >= self.max_steps:
             self.is_complete = True
             self._relabel()
+
+    @property
+    def _steps_per_pass(self) -> int:
+        return -(-len(self._labelled) // self.config.learning.batch_size)
+
+    def _whole_passes(self) -> int:
+        """Return the gradient steps of a part, in whole passes and at least one."""
+        return max(1, PART_STEPS // self._steps_per_pass) * self._steps_per_pass
 
     def _learn_world(self) -> dict[str, float]:
         """Return what a part of the world model's learning came to; nothing when there is none."""
