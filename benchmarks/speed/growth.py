@@ -167,12 +167,12 @@ def labels() -> Parts:
         return lambda: sampler(replay, None, PICKED, generator, given), 1.0
 
     return [
-        (f"a session of one update of {BATCH_SIZE} pairs", "1/s", LABELS, learn),
-        (f"drawing {DRAWN} pairs", "1/s", LABELS, draw),
-        ("recording one answer", "1/s", LABELS, record),
-        ("writing the store", "1/s", LABELS, save),
-        ("reading the store", "1/s", LABELS, load),
-        (f"k-center, {PICKED} of {10 * PICKED:,}", "1/s", SPREAD_LABELS, spread),
+        (f"a session of one update of {BATCH_SIZE} pairs", "times/s", LABELS, learn),
+        (f"drawing {DRAWN} pairs", "times/s", LABELS, draw),
+        ("recording one answer", "times/s", LABELS, record),
+        ("writing the store", "times/s", LABELS, save),
+        ("reading the store", "times/s", LABELS, load),
+        (f"k-center, {PICKED} of {10 * PICKED:,}", "times/s", SPREAD_LABELS, spread),
     ]
 
 
@@ -212,10 +212,10 @@ def candidates() -> Parts:
         return lambda: sampler(replay, model, picked, generator, given), 1.0
 
     return [
-        ("disagreement", "1/s", CANDIDATES, lambda n: choose("disagreement", n, PICKED)),
+        ("disagreement", "times/s", CANDIDATES, lambda n: choose("disagreement", n, PICKED)),
         (
             f"k-center, {PICKED} picked",
-            "1/s",
+            "times/s",
             SPREAD_CANDIDATES,
             lambda n: choose("k-center", n, PICKED),
         ),
@@ -239,9 +239,9 @@ def steps() -> Parts:
         return lambda: replay.relabel(model.mean_reward), 1.0
 
     return [
-        (f"sampling {BATCH} steps", "1/s", STEPS, sample),
-        ("sampling 1,000 segments", "1/s", STEPS, segments),
-        ("relabelling all", "1/s", STEPS, relabel),
+        (f"sampling {BATCH} steps", "times/s", STEPS, sample),
+        ("sampling 1,000 segments", "times/s", STEPS, segments),
+        ("relabelling all", "times/s", STEPS, relabel),
     ]
 
 
