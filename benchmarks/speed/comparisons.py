@@ -57,7 +57,7 @@ class Comparison:
         others: ways of others by name, each repeated as often as it is told.
         batch: what ours learns from; None where it is drawn in the update.
         num_steps: steps of the optimiser in what is measured.
-        compiles: whether torch.compile is tried on a CPU.
+        compiles: whether torch.compile is tried on a CPU too, where it takes long.
         notes: why something is missing.
         is_heavy: whether one round must do.
     """

@@ -81,7 +81,7 @@ def measure_update(
     agent, step = comparison.make()
     contenders = {**comparison.others, OURS: repeated(step)}
     notes = list(comparison.notes)
-    if compiles and (comparison.compiles or device != "cpu"):
+    if compiles and hasattr(agent, "update") and (comparison.compiles or device != "cpu"):
         try:
             contenders[COMPILED] = repeated(compiled(comparison))
         except TorchDynamoException as error:
