@@ -18,6 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from speed.curves import Measured, measure_curve
 from speed.growth import AXES, curves, memory
+from speed.plan import HEADER as PLAN_HEADER
+from speed.plan import Rates, million_labels, thousand_machines
 from speed.program import RESULTS, ROOT, chosen_of, circumstances, write_record
 
 from pbrl.training.plots import save_figure
@@ -137,8 +139,13 @@ def write_page(record: Mapping[str, Any], page: Path) -> None:
         ]
     )
     text = page.read_text(encoding="utf-8") if page.exists() else "# Scaling\n"
-    name = f"growth-{record['threads']}"
-    page.write_text(replace_between_markers(text, name, body), encoding="utf-8")
+    text = replace_between_markers(text, f"growth-{record['threads']}", body)
+    if {curve.axis for curve in measured} == set(AXES):
+        parts = {"labels": million_labels, "machines": thousand_machines}
+        for name, rows_of in parts.items():
+            table = markdown(PLAN_HEADER, rows_of(Rates(measured), record["memory"]))
+            text = replace_between_markers(text, f"plan-{name}-{record['threads']}", table)
+    page.write_text(text, encoding="utf-8")
 
 
 def _number(value: float) -> str:

@@ -21,7 +21,7 @@ def program(load, monkeypatch):
     """The program at sizes that take no time."""
     growth, reward = load("speed.growth"), load("speed.reward")
     sizes = {
-        "ENVIRONMENTS": (1, 2), "SEPARATE": (1, 2), "MEMBERS": (1, 2), "SEEDS": (1, 2),
+        "ENVIRONMENTS": (1, 2), "SEPARATE": (1, 2), "MEMBERS": (1, 3), "SEEDS": (1, 2),
         "LABELS": (5, 10), "SPREAD_LABELS": (5, 10), "CANDIDATES": (10, 20),
         "SPREAD_CANDIDATES": (10, 20), "STEPS": (1_000, 2_000), "SEGMENT_STEPS": 5,
         "PAIRS_OF_MEMBERS": 2, "RELABELLED": 1, "EPISODES": 1, "MANY_EPISODES": 1, "PICKED": 2,
@@ -49,6 +49,8 @@ def test_every_axis_has_its_curves_figure_and_table(program, tmp_path):
     assert text.startswith("# Scaling\n\nThe plan.\n")
     assert "| replay steps | relabelling all | 1,000 | 2,000 |" in " ".join(text.split())
     assert "slope" in figure.read_text()
+    assert "| one pass of the reward over them |" in " ".join(text.split())
+    assert "| learners that they feed at one update per step |" in " ".join(text.split())
     held = {name: value["bytes"] for name, value in record["memory"].items()}
     # Three int64 of two segments, a label and a weight; the store adds who, when and which query.
     assert held["label for a learner"] == 2 * 3 * 8 + 4 + 4
@@ -75,6 +77,51 @@ def test_a_curve_counts_its_units(load, monkeypatch):
     measured = curves.measure_curve(curve, 1)
     assert measured.rates == [20.0, 40.0]
     assert measured.slope == pytest.approx(1.0)
+
+
+def test_the_plan_by_hand(load):
+    plan, curves = load("speed.plan"), load("speed.curves")
+    rates = {
+        ("environments", "mujoco.rollout"): (1, 256, 10.0, 20_000.0),
+        ("environments", "dm_control"): (1, 64, 10_000.0, 9.0),
+        ("environments", "storing"): (1, 256, 50_000.0, 2e6),
+        ("members", "learning from pairs"): (1, 3, 9.0, 4.0),
+        ("members", "relabelling"): (1, 3, 9.0, 2e5),
+        ("seeds", "SAC"): (1, 16, 100.0, 9.0),
+        ("labels", "a session"): (1, 10**6, 9.0, 0.5),
+        ("labels", "recording"): (1, 10**6, 9.0, 10.0),
+        ("labels", "writing"): (1, 10**6, 9.0, 0.5),
+        ("labels", "reading"): (1, 10**6, 9.0, 5.0),
+        ("labels", "k-center"): (1, 10**4, 9.0, 1.0),
+        ("candidates", "disagreement"): (1, 10**5, 9.0, 2.0),
+        ("replay steps", "relabelling"): (1, 10**6, 9.0, 0.2),
+    }
+    measured = [
+        curves.Measured(
+            axis=axis, name=name, unit="", sizes=list(row[:2]), rates=list(row[2:]), slope=0.0
+        )
+        for (axis, name), row in rates.items()
+    ]
+    names = {"label in the store": 88, "label in the file": 10, "label for a learner": 56,
+             "label whose steps are overwritten": 12_400, "step in the replay": 132}  # fmt: skip
+    memory = {name: {"bytes": value, "of": 1} for name, value in names.items()}
+    found = {what: needs for what, needs, _ in plan.million_labels(plan.Rates(measured), memory)}
+    assert found["the labels in memory"] == "88 MB, and 56 MB as a learner sees them"
+    assert found["labels whose steps the replay has overwritten"] == "12.4 GB"
+    assert found["recording them one by one"] == "14 hours"  # 0.1 s x 1e6 / 2
+    assert found["recording them 1,000 at a time"] == "50 s"
+    assert found["one pass of the reward over them"] == "33 minutes"  # 0.25 s x 1e6 / 128
+    assert found["a session of 50 passes"] == "27 hours"
+    assert found["a pass over all so far in each of 1,000 sessions"] == "11 days"
+    # 976,562 s / 100 and 1,000 starts of 1 s in the mean.
+    assert found["a hundredth of a pass in each of 1,000 sessions"] == "3 hours"
+    assert found["choosing 100 of 1,000 candidates by k-center"] == "1.7 minutes"
+    found = {what: needs for what, needs, _ in plan.thousand_machines(plan.Rates(measured), memory)}
+    assert found["learners that they feed at one update per step"] == "200"
+    assert found["steps that a thousand make"] == "20 million, 2.6 GB per second"
+    assert found["steps that one replay stores"] == "2.0 million per second"
+    last = "a pass over a million labels, 128 pairs per update on each"
+    assert found[last] == "2 s and 8 exchanges of gradients"
 
 
 def test_a_part_of_the_axes_leaves_the_record_alone(program, load, tmp_path, monkeypatch):
