@@ -1,5 +1,6 @@
 """The replay buffer: steps of episodes on one device, with windows and relabelling."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -397,6 +398,16 @@ class ReplayBuffer:
     def all_rewards(self) -> Float[Tensor, " step"]:
         """Return a view of the reward to learn from of every step, in storage order."""
         return self._ring.rewards[: self.num_steps]
+
+    def with_own_rewards(self) -> "ReplayBuffer":
+        """Return a buffer that shares everything but the rewards to learn from.
+
+        For several learners on the complete episodes of one dataset; steps are added to neither.
+        """
+        made = copy.copy(self)
+        made._ring = copy.copy(self._ring)
+        made._ring.rewards = self._ring.rewards.clone()
+        return made
 
     def all_true_rewards(self) -> Float[Tensor, " step"]:
         """Return a view of the environment's reward of every step, in storage order."""

@@ -147,15 +147,25 @@ def _padded(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     return F.pad(tensor, [number for size in reversed(missing) for number in (0, size)])
 
 
-def _check(member: Any) -> None:
-    parts = [part for module in _modules(member) for part in module.modules()]
-    strangers: list[Any] = [part for part in parts if not isinstance(part, TAKE_SEEDS)]
-    if isinstance(member, AgentOfParts) and not member.takes_seeds:
-        strangers = [member]
-    if strangers:
+def check_takes_seeds(agent: type[Any]) -> None:
+    """Refuse a class of agents whose updates do not allow for an axis of seeds.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if not getattr(agent, "takes_seeds", False):
         raise ValueError(
-            f"{type(strangers[0]).__name__} takes no axis of seeds: train its seeds one by one"
+            f"{agent.__name__} takes no axis of seeds: train its seeds one by one, with --seed"
         )
+
+
+def _check(member: Any) -> None:
+    if isinstance(member, AgentOfParts):
+        check_takes_seeds(type(member))
+    parts = [part for module in _modules(member) for part in module.modules()]
+    for part in parts:
+        if not isinstance(part, TAKE_SEEDS):
+            check_takes_seeds(type(part))
 
 
 def _joined(group: Sequence[Tensor]) -> Tensor:

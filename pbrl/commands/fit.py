@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from pbrl.commands.seeds import check_seeds, parse_seeds, seed_folders
 from pbrl.offline.dataset import DatasetInfo
 from pbrl.training.config import Control
 from pbrl.training.fit_config import DataConfig, FitConfig, decode_fit_config
@@ -40,6 +41,8 @@ class FitOptions:
             oppo, dtr, dppo, or that of the method itself.
         control: corrupt the labels, to see whether the method needs them.
         seed: of everything that is drawn.
+        seeds: several at once, as one computation: 0:16 for 0 to 15, or 0,3,5. Each has a folder of
+            its own, whose name ends in its seed.
         device: where networks and data live.
         data: how dataset and labels are read.
         out: folder of the run; by default runs/DATASET/AGENT-SEED.
@@ -56,6 +59,7 @@ class FitOptions:
     preset: OfflinePreset = "cpu"
     control: Control = "none"
     seed: int = 0
+    seeds: str | None = None
     device: str = "cpu"
     data: DataConfig = field(default_factory=DataConfig)
     out: Path | None = None
@@ -67,6 +71,7 @@ class FitOptions:
     def __post_init__(self) -> None:
         if len(self.labels) > 1:
             raise ValueError(f"labels must be one file or folder, got {' '.join(self.labels)}")
+        check_seeds(self.seeds, self.seed, video=self.video)
 
     @property
     def label_source(self) -> str | None:
@@ -78,7 +83,13 @@ class FitOptions:
         """Where the run goes."""
         control = "" if self.control == "none" else f"-{self.control}"
         name = Path(self.dataset.rpartition(":")[2]).with_suffix("").name
-        return self.out or RUNS / name / f"{self.agent}{control}-{self.seed}"
+        run = f"{self.agent}{control}"
+        return self.out or RUNS / name / (run if self.seeds else f"{run}-{self.seed}")
+
+    @property
+    def folders(self) -> dict[int, Path]:
+        """Where the runs of several seeds go."""
+        return seed_folders(self.folder, parse_seeds(self.seeds or str(self.seed)))
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -94,9 +105,14 @@ def main(arguments: Sequence[str]) -> None:
         configure(options, Facts(info=DatasetInfo(name=options.dataset, family="")), ["--help"])
         return
     config, data = prepare(options, rest)
-    from pbrl.commands.report import report_run
-    from pbrl.training.fit import fit
+    from pbrl.commands.report import report_run, report_seeds
+    from pbrl.training.fit import fit, fit_seeds
 
+    if options.seeds:
+        folders = options.folders
+        results = fit_seeds(config, folders, data=data, resume=options.resume, wandb=options.wandb)
+        report_seeds(folders, results)
+        return
     result = fit(config, options.folder, data=data, resume=options.resume, wandb=options.wandb)
     report_run(options.folder, result, video=options.video)
 
@@ -108,10 +124,12 @@ def prepare(options: FitOptions, rest: Sequence[str] = ()) -> tuple[FitConfig[An
         ValueError: if a name is unknown, a number impossible, or a file is not what it should be.
         FileExistsError: if the folder is taken.
     """
-    if options.resume and is_run(options.folder):
-        config = _parse(decode_fit_config(read_config(options.folder)), rest)
+    folders = list(options.folders.values()) if options.seeds else [options.folder]
+    if options.resume and is_run(folders[0]):
+        config = _parse(decode_fit_config(read_config(folders[0])), rest)
         return config, load_data(config.dataset, config.labels, config.data, config.device)
-    check_free(options.folder)
+    for folder in folders:
+        check_free(folder)
     data = load_data(options.dataset, options.label_source, options.data, options.device)
     return configure(options, data.facts(), rest), data
 

@@ -1,5 +1,6 @@
-"""What a finished run shows: a table, a learning curve and, on demand, a video."""
+"""What finished runs show: a table, learning curves and, on demand, a video."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pbrl.training.build import EVALUATION_ENV
 from pbrl.training.plots import learning_curves, save_figure
 from pbrl.training.result import Result
 from pbrl.training.saved import load_policy
-from pbrl.training.tables import run_table
+from pbrl.training.tables import run_table, suite_table
 
 CURVES = "curves.png"
 VIDEO = "policy.mp4"
@@ -42,3 +43,18 @@ def report_run(
         if written is not None:
             console.print(f"video of the policy: {written}", markup=False, soft_wrap=True)
     console.print(f"everything else: {folder}", markup=False, soft_wrap=True)
+
+
+def report_seeds(folders: Mapping[int, Path], results: Sequence[Result]) -> None:
+    """Print the table of all seeds, and write their curves beside the folders."""
+    console = Console()
+    rng = np.random.default_rng(0)
+    for (seed, folder), result in zip(folders.items(), results, strict=True):
+        line = f"seed {seed}: {result.score_name} {result.score:,.2f}, {folder}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(suite_table(results, rng), markup=False, soft_wrap=True)
+    first = next(iter(folders.values()))
+    name = first.name.removesuffix(f"-{next(iter(folders))}")
+    figure = first.with_name(f"{name}-{CURVES}")
+    save_figure(learning_curves(list(results), rng), figure)
+    console.print(f"learning curves: {figure}", markup=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from pbrl.commands.seeds import check_seeds, parse_seeds, seed_folders
 from pbrl.queries.teachers import Teacher
 from pbrl.training.code_presets import Representation
 from pbrl.training.config import Control, TrainConfig
@@ -44,6 +45,8 @@ class TrainOptions:
         sampler: what chooses the queries; by default the method's own.
         control: corrupt the labels, to see whether the method needs them.
         seed: of everything that is drawn.
+        seeds: several at once, as one computation: 0:16 for 0 to 15, or 0,3,5. Each has a folder of
+            its own, whose name ends in its seed.
         out: folder of the run; by default runs/ENV/AGENT-SEED.
         resume: go on with the run in that folder, with its own configuration.
         wandb: log to Weights & Biases as well.
@@ -64,6 +67,7 @@ class TrainOptions:
     sampler: str | None = None
     control: Control = "none"
     seed: int = 0
+    seeds: str | None = None
     out: Path | None = None
     resume: bool = False
     wandb: bool = False
@@ -74,7 +78,23 @@ class TrainOptions:
     def folder(self) -> Path:
         """Where the run goes."""
         parts = [one for one in (self.representation, self.control) if one != "none"]
-        return self.out or RUNS / self.env / "-".join([self.agent, *parts, str(self.seed)])
+        seed = [] if self.seeds else [str(self.seed)]
+        return self.out or RUNS / self.env / "-".join([self.agent, *parts, *seed])
+
+    @property
+    def folders(self) -> dict[int, Path]:
+        """Where the runs of several seeds go."""
+        return seed_folders(self.folder, parse_seeds(self.seeds or str(self.seed)))
+
+    @property
+    def first_folder(self) -> Path:
+        """Of the only run, or of the first seed's."""
+        return next(iter(self.folders.values())) if self.seeds else self.folder
+
+    def __post_init__(self) -> None:
+        check_seeds(self.seeds, self.seed, video=self.video)
+        if self.seeds and self.teacher == HUMAN:
+            raise ValueError("people teach one seed at a time: give --seed and not --seeds")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -87,9 +107,13 @@ def main(arguments: Sequence[str]) -> None:
         TrainOptions, args=list(arguments), prog="pbrl train", return_unknown_args=True
     )
     config = configure(options, ["--help"] if options.show_options else rest)
-    from pbrl.commands.report import report_run
-    from pbrl.training.run import train
+    from pbrl.commands.report import report_run, report_seeds
+    from pbrl.training.run import train, train_seeds
 
+    if options.seeds:
+        results = train_seeds(config, options.folders, resume=options.resume, wandb=options.wandb)
+        report_seeds(options.folders, results)
+        return
     with _people(options, config) as teacher:
         result = train(
             config, options.folder, resume=options.resume, teacher=teacher, wandb=options.wandb
@@ -103,8 +127,8 @@ def configure(options: TrainOptions, rest: Sequence[str] = ()) -> TrainConfig:
     Raises:
         ValueError: if a name is unknown or a number impossible.
     """
-    if options.resume and (options.folder / "config.json").exists():
-        stored = decode(TrainConfig, read_config(options.folder), "config.json")
+    if options.resume and (options.first_folder / "config.json").exists():
+        stored = decode(TrainConfig, read_config(options.first_folder), "config.json")
         return _parse(stored, rest)
     is_human = options.teacher == HUMAN
     if is_human != (options.study is not None):

@@ -1,9 +1,13 @@
 """An offline run: from a dataset and labels to a policy and a result."""
 
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from pbrl.agents import agent_class
+from pbrl.seeds import check_takes_seeds
 from pbrl.training.files import plain
 from pbrl.training.fit_build import build_offline_loop, build_scorer, evaluation_env
 from pbrl.training.fit_config import FitConfig
@@ -21,6 +25,7 @@ from pbrl.training.result import (
 from pbrl.training.run_folder import RunFolder, check_free
 from pbrl.training.run_parts import About, Parts
 from pbrl.training.runner import Run
+from pbrl.training.seed_runs import SeedRuns
 
 
 def fit(
@@ -49,6 +54,67 @@ def fit(
     if not resume:
         check_free(folder)
     data = data or load_data(config.dataset, config.labels, config.data, config.device)
+    with ExitStack() as held:
+        run, log = _open_run(config, folder, Given(data, resume, wandb), held)
+        progress = _progress(config, data, run.loop.step, f"seed {config.seed}")
+        with progress, interruptible() as is_interrupted:
+            return run.go(log, progress, is_interrupted)
+
+
+def fit_seeds(
+    config: FitConfig[Any],
+    folders: Mapping[int, Path],
+    *,
+    data: Data | None = None,
+    resume: bool = False,
+    wandb: bool | str = False,
+) -> list[Result]:
+    """Learn offline with several seeds as one computation; see `fit` and `pbrl.seeds`.
+
+    Args:
+        config: of every run but for its seed.
+        folders: of each run, by its seed.
+        data: to learn from; each seed keeps the rewards that it learns to itself.
+        resume: go on from the last checkpoints.
+        wandb: log to Weights & Biases, each seed as a run of its own.
+
+    Returns:
+        The results in the order of the seeds.
+
+    Raises:
+        Interrupted: after Ctrl-C or a termination signal; `resume` goes on from there.
+        ValueError: see `fit`, and if the method takes no axis of seeds.
+        OSError: if a folder cannot be written.
+    """
+    check_takes_seeds(agent_class(config.agent))
+    if not resume:
+        for folder in folders.values():
+            check_free(folder)
+    data = data or load_data(config.dataset, config.labels, config.data, config.device)
+    with ExitStack() as held:
+        opened = []
+        for seed, folder in folders.items():
+            own = Given(data.with_own_rewards(), resume, wandb)
+            opened.append(_open_run(replace(config, seed=seed), folder, own, held))
+        runs = SeedRuns([run for run, _ in opened])
+        progress = _progress(config, data, runs.shown()["step"], f"{len(folders)} seeds")
+        with progress, interruptible() as is_interrupted:
+            return runs.go([log for _, log in opened], progress, is_interrupted)
+
+
+class Given(NamedTuple):
+    """What a run is started with beside its configuration, see `fit`."""
+
+    data: Data
+    resume: bool
+    wandb: bool | str
+
+
+def _open_run(
+    config: FitConfig[Any], folder: Path, given: Given, held: ExitStack
+) -> tuple[Run, MetricsLog]:
+    """Return a run at its start, or where it was left, and its log; `held` closes them."""
+    data = given.data
     info = data.dataset.info
     config = replace(
         config,
@@ -64,32 +130,37 @@ def fit(
         control=config.control,
         environment=plain(getattr(env, "record", {})),
     )
-    with RunFolder(folder, config, resume=resume) as run_folder:
-        run = Run(
-            config,
-            run_folder,
-            build=lambda _: parts,
-            about=lambda _: about,
-            belongs_to=fingerprint(data),
-        )
-        log = MetricsLog(
-            folder, resume_step=loop.step if resume else None, wandb=wandb, config=plain(config)
-        )
-        progress = Progress(
-            config.steps,
-            title=f"{config.agent} on {info.name}, seed {config.seed}",
-            start_step=loop.step,
-            score_name=_expected_score(config, data),
-            unit="updates",
-        )
-        with log, progress, interruptible() as is_interrupted:
-            return run.go(log, progress, is_interrupted)
+    run = Run(
+        config,
+        held.enter_context(RunFolder(folder, config, resume=given.resume)),
+        build=lambda _: parts,
+        about=lambda _: about,
+        belongs_to=fingerprint(data),
+    )
+    log = MetricsLog(
+        folder,
+        resume_step=loop.step if given.resume else None,
+        wandb=given.wandb,
+        config=plain(config),
+    )
+    return run, held.enter_context(log)
+
+
+def _progress(config: FitConfig[Any], data: Data, step: int, seeds: str) -> Progress:
+    return Progress(
+        config.steps,
+        title=f"{config.agent} on {data.dataset.info.name}, {seeds}",
+        start_step=step,
+        score_name=_expected_score(config, data),
+        unit="updates",
+    )
 
 
 def _expected_score(config: FitConfig[Any], data: Data) -> str:
     """Return what the score will be called, for the progress view before the first one."""
-    if config.env is None:
+    env = config.env or data.dataset.info.env
+    if env is None:
         return LABEL_ACCURACY if config.held_out_share > 0 else LOG_LIKELIHOOD
-    if config.env.startswith("metaworld/"):
+    if env.startswith("metaworld/"):
         return SUCCESS
     return "return" if data.dataset.info.reference is None else NORMALIZED_RETURN

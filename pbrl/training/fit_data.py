@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sized
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pbrl.offline.dataset import OfflineDataset
@@ -22,6 +23,11 @@ class Data(NamedTuple):
     def num_labels(self) -> int:
         """Labels, or scored segments."""
         return len(self.preferences) if isinstance(self.preferences, Sized) else 0
+
+    def with_own_rewards(self) -> "Data":
+        """Return the same data, whose rewards to learn from may be overwritten apart."""
+        replay = self.dataset.replay.with_own_rewards()
+        return self._replace(dataset=replace(self.dataset, replay=replay))
 
     def facts(self) -> Facts:
         """Return what presets are chosen by."""

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
+from typing import TypedDict
 
 from rich.console import Console
 from rich.live import Live
@@ -15,6 +16,16 @@ from pbrl.training.result import RATES
 
 _WINDOW = 60.0  # seconds over which the speed is measured
 _REDRAW = 0.5  # seconds between two redraws of the live view
+
+
+class Shown(TypedDict):
+    """What `Progress.update` is given."""
+
+    step: int
+    labels: int | None
+    reward_accuracy: float | None
+    score: float | None
+    phase: str | None
 
 
 class Progress:

@@ -48,6 +48,8 @@ class Result:
         options: the options that a benchmark suite gave to the run.
         measures: `(step, value)` of whatever else the evaluations measured, by its name in
             `metrics.csv`, such as `reward/correlation`. Older records lack it.
+        seeds_together: seeds that computed together with this one, itself among them: the seconds
+            are those of all. 1 in older records.
         schema: version of this list of fields.
     """
 
@@ -75,6 +77,7 @@ class Result:
     environment: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     measures: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    seeds_together: int = 1
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -111,7 +114,8 @@ class Result:
         """
         data = parse_json(text, source)
         if isinstance(data, dict):
-            data.setdefault("measures", {})
+            data.setdefault("measures", {})  # older records lack both
+            data.setdefault("seeds_together", 1)
         _check(data, source)
         data["measures"] = {
             name: tuple((step, float(value)) for step, value in points)
@@ -221,6 +225,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "environment": (_is_object, "an object"),
     "options": (_is_object, "an object"),
     "measures": (_are_measures, "lists of [step, value] by name"),
+    "seeds_together": (lambda value: _is_count(value) and value > 0, "an integer from 1"),
 }
 
 

@@ -1,13 +1,20 @@
 """An online run: the loop with evaluations, logs, checkpoints and a result."""
 
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
+from pbrl.agents.drqv2 import DrQv2
 from pbrl.agents.protocol import OnlineAgent
+from pbrl.agents.sac import SAC
 from pbrl.queries.follower import Follower
 from pbrl.queries.teachers import Teacher
 from pbrl.randomness import Generators, derived_seed
+from pbrl.seeds import check_takes_seeds
 from pbrl.training.build import (
     EVALUATION_ENV,
     RANDOM_POLICY,
@@ -27,14 +34,15 @@ from pbrl.training.preferences import PreferenceReward
 from pbrl.training.progress import Progress
 from pbrl.training.result import Result
 from pbrl.training.reward_recovery import RewardRecovery
-from pbrl.training.run_folder import CHECKPOINTS, RunFolder, is_run, read_config
+from pbrl.training.run_folder import CHECKPOINTS, RunFolder, check_free, is_run, read_config
 from pbrl.training.run_parts import About, Parts
 from pbrl.training.runner import Run
 from pbrl.training.scoring import EnvironmentScorer, Scorer, ScorerWithMore
+from pbrl.training.seed_runs import SeedRuns
 
 RECOVERY = 3  # key of a seed, beside those of the environments
 
-__all__ = ["Interrupted", "load_agent", "load_policy", "train"]
+__all__ = ["Interrupted", "load_agent", "load_policy", "train", "train_seeds"]
 
 
 def train(
@@ -60,26 +68,82 @@ def train(
         ValueError: if the configuration, the teacher or the folder does not fit.
         OSError: if the folder cannot be written.
     """
-    with RunFolder(folder, config, resume=resume) as run_folder:
-        run = Run(
-            config,
-            run_folder,
-            build=lambda resumes: build_parts(config, teacher=teacher, resumes=resumes),
-            about=lambda parts: _about(config, parts),
-            save_on_error=True,
-            follower=teacher if isinstance(teacher, Follower) else None,
-        )
-        with (
-            MetricsLog(
-                folder,
-                resume_step=run.loop.step if resume else None,
-                wandb=wandb,
-                config=plain(config),
-            ) as log,
-            _progress(config, run.loop.step) as progress,
-            interruptible() as is_interrupted,
-        ):
+    with ExitStack() as held:
+        run, log = _open_run(config, folder, Given(teacher, resume, wandb), held)
+        progress = _progress(config, run.loop.step, f"seed {config.seed}")
+        with progress, interruptible() as is_interrupted:
             return run.go(log, progress, is_interrupted)
+
+
+def train_seeds(
+    config: TrainConfig,
+    folders: Mapping[int, Path],
+    *,
+    resume: bool = False,
+    wandb: bool | str = False,
+) -> list[Result]:
+    """Train online with several seeds as one computation; see `train` and `pbrl.seeds`.
+
+    Each seed has environments, a replay buffer and a simulated teacher of its own.
+
+    Args:
+        config: of every run but for its seed.
+        folders: of each run, by its seed.
+        resume: go on from the last checkpoints.
+        wandb: log to Weights & Biases, each seed as a run of its own.
+
+    Returns:
+        The results in the order of the seeds.
+
+    Raises:
+        Interrupted: after Ctrl-C or a termination signal; `resume` goes on from there.
+        ValueError: see `train`, and if the method takes no axis of seeds.
+        OSError: if a folder cannot be written.
+    """
+    check_takes_seeds(SAC if config.drqv2 is None else DrQv2)
+    if not resume:
+        for folder in folders.values():
+            check_free(folder)
+    given = Given(None, resume, wandb)
+    with ExitStack() as held:
+        opened = [
+            _open_run(replace(config, seed=seed), folder, given, held)
+            for seed, folder in folders.items()
+        ]
+        runs = SeedRuns([run for run, _ in opened])
+        progress = _progress(config, runs.shown()["step"], f"{len(folders)} seeds")
+        with progress, interruptible() as is_interrupted:
+            return runs.go([log for _, log in opened], progress, is_interrupted)
+
+
+class Given(NamedTuple):
+    """What a run is started with beside its configuration, see `train`."""
+
+    teacher: Teacher | None
+    resume: bool
+    wandb: bool | str
+
+
+def _open_run(
+    config: TrainConfig, folder: Path, given: Given, held: ExitStack
+) -> tuple[Run, MetricsLog]:
+    """Return a run at its start, or where it was left, and its log; `held` closes them."""
+    teacher = given.teacher
+    run = Run(
+        config,
+        held.enter_context(RunFolder(folder, config, resume=given.resume)),
+        build=lambda resumes: build_parts(config, teacher=teacher, resumes=resumes),
+        about=lambda parts: _about(config, parts),
+        save_on_error=True,
+        follower=teacher if isinstance(teacher, Follower) else None,
+    )
+    log = MetricsLog(
+        folder,
+        resume_step=run.loop.step if given.resume else None,
+        wandb=given.wandb,
+        config=plain(config),
+    )
+    return run, held.enter_context(log)
 
 
 def build_parts(config: TrainConfig, *, teacher: Teacher | None, resumes: int) -> Parts:
@@ -149,12 +213,12 @@ def load_agent(path: Path) -> tuple[OnlineAgent, TrainConfig]:
     return agent, config
 
 
-def _progress(config: TrainConfig, step: int) -> Progress:
+def _progress(config: TrainConfig, step: int, seeds: str) -> Progress:
     budget = config.preferences.schedule.budget if config.preferences else 0
     return Progress(
         config.steps,
         label_budget=budget,
-        title=f"{config.agent} on {config.env}, seed {config.seed}",
+        title=f"{config.agent} on {config.env}, {seeds}",
         start_step=step,
         score_name="success" if config.env.startswith("metaworld/") else "return",
     )

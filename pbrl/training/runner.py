@@ -10,7 +10,7 @@ from pbrl.training.checkpoint import has_checkpoint, load_checkpoint, save_check
 from pbrl.training.interruption import Interrupted
 from pbrl.training.machine import commit, machine, versions
 from pbrl.training.metrics import MetricsLog
-from pbrl.training.progress import Progress
+from pbrl.training.progress import Progress, Shown
 from pbrl.training.result import Point, Result, final_score
 from pbrl.training.run_folder import RunFolder
 from pbrl.training.run_parts import About, Parts, RunConfig
@@ -31,6 +31,9 @@ class Run:
         belongs_to: what a checkpoint must agree with beside the configuration; JSON values.
         save_on_error: write a checkpoint when the loop fails, so that no label given is lost.
         follower: is told now and then how the run stands.
+
+    Attributes:
+        seeds_together: seeds that compute together with this one, itself among them.
 
     Raises:
         ValueError: if a checkpoint belongs to something else.
@@ -59,6 +62,9 @@ class Run:
         self.seconds = 0.0
         self.resumes = 0
         self.saved = (-1, -1)
+        self.seeds_together = 1
+        self._before = self._milestones_before = 0
+        self._started = 0.0
         state: dict[str, Any] | None = None
         if has_checkpoint(folder.checkpoints):
             state, _ = load_checkpoint(folder.checkpoints, self._fingerprint)
@@ -76,70 +82,98 @@ class Run:
             Interrupted: if asked to stop.
         """
         with torch_threads(self.config.threads):
-            return self._go(log, progress, is_interrupted)
+            self.begin(log)
+            while not self.is_over:
+                self.note_place()
+                try:
+                    self.loop.advance()
+                except Exception:
+                    self.save_after_error()
+                    raise
+                self.report()
+                progress.update(**self.shown())
+                if is_interrupted():
+                    raise self.stopped()
+            return self.finish()
 
-    def _go(
-        self, log: MetricsLog, progress: Progress, is_interrupted: Callable[[], bool]
-    ) -> Result:
-        started = time.perf_counter() - self.seconds
+    def begin(self, log: MetricsLog) -> None:
+        """Start the clock, and score a random policy if that has not been done."""
+        self._log = log
+        self._started = time.perf_counter() - self.seconds
         if not self.score_name:
             self._score_random_policy()
-        while self.loop.step < self.config.steps:
-            before, milestones = self.loop.step, self.loop.num_milestones
-            try:
-                self.loop.advance()
-            except Exception:
-                if self.save_on_error:
-                    self._checkpoint(started)
-                raise
-            self._report(before, log, progress)
-            is_milestone = self.loop.num_milestones > milestones
-            if is_milestone or self._passed(before, self.config.checkpoint_every):
-                self._checkpoint(started)
-            if is_interrupted():
-                self._checkpoint(started)
-                self._tell("stopped, --resume goes on")
-                raise Interrupted(
-                    f"stopped at step {self.loop.step:,}; the checkpoint is written, "
-                    "go on with --resume"
-                )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all steps are done."""
+        return self.loop.step >= self.config.steps
+
+    def note_place(self) -> None:
+        """Note where the run is, before it advances."""
+        self._before, self._milestones_before = self._position
+
+    def is_saving(self) -> bool:
+        """Whether a checkpoint is due after an advance."""
+        is_milestone = self.loop.num_milestones > self._milestones_before
+        return is_milestone or self._passed(self.config.checkpoint_every)
+
+    def report(self) -> None:
+        """Evaluate, log and save after an advance, as far as each is due."""
+        values: dict[str, float] = {}
+        if self._is_due(self.config.log_every):
+            values |= self.loop.metrics()
+        if self._is_due(self.config.eval_every):
+            score = self.scorer()
+            self.score_name = score.name
+            self._keep(score)
+            values |= score.metrics
+        if values:
+            self._log.write(self.loop.step, values)
+        if time.monotonic() >= self._next_word:
+            self._tell(self.loop.phase)
+        if self.is_saving():
+            self._checkpoint()
+
+    def shown(self) -> Shown:
+        """Return what a progress view shows."""
+        return {
+            "step": self.loop.step,
+            "labels": self.loop.num_asked,
+            "reward_accuracy": self.loop.reward_accuracy,
+            "score": self.curve[-1][1] if self.curve else None,
+            "phase": self.loop.phase,
+        }
+
+    def save_after_error(self) -> None:
+        """Write a checkpoint if labels would be lost otherwise."""
+        if self.save_on_error:
+            self._checkpoint()
+
+    def stopped(self) -> Interrupted:
+        """Write a checkpoint, and return what to raise."""
+        self._checkpoint()
+        self._tell("stopped, --resume goes on")
+        return Interrupted(
+            f"stopped at step {self.loop.step:,}; the checkpoint is written, go on with --resume"
+        )
+
+    def finish(self) -> Result:
+        """Write the last checkpoint and the result."""
         if self.saved != self._position:
-            self._checkpoint(started)
-        return self._finish()
+            self._checkpoint()
+        return self._result()
 
     def _score_random_policy(self) -> None:
         score = self.scorer.random()
         if score is not None:
             self.score_name, self.random_score = score.name, score.value
 
-    def _passed(self, before: int, every: int) -> bool:
-        return before // every != self.loop.step // every
+    def _passed(self, every: int) -> bool:
+        return self._before // every != self.loop.step // every
 
-    def _is_due(self, before: int, every: int) -> bool:
-        is_over = self.loop.step > before and self.loop.step >= self.config.steps
-        return self._passed(before, every) or is_over
-
-    def _report(self, before: int, log: MetricsLog, progress: Progress) -> None:
-        loop = self.loop
-        values: dict[str, float] = {}
-        if self._is_due(before, self.config.log_every):
-            values |= loop.metrics()
-        if self._is_due(before, self.config.eval_every):
-            score = self.scorer()
-            self.score_name = score.name
-            self._keep(score)
-            values |= score.metrics
-        if values:
-            log.write(loop.step, values)
-        progress.update(
-            loop.step,
-            labels=loop.num_asked,
-            reward_accuracy=loop.reward_accuracy,
-            score=self.curve[-1][1] if self.curve else None,
-            phase=loop.phase,
-        )
-        if time.monotonic() >= self._next_word:
-            self._tell(loop.phase)
+    def _is_due(self, every: int) -> bool:
+        is_over = self.loop.step > self._before and self.is_over
+        return self._passed(every) or is_over
 
     def _keep(self, score: Score) -> None:
         """Note an evaluation for the result; a number that is not finite is for the log alone."""
@@ -173,8 +207,8 @@ class Run:
     def _position(self) -> tuple[int, int]:
         return self.loop.step, self.loop.num_milestones
 
-    def _checkpoint(self, started: float) -> None:
-        self.seconds = time.perf_counter() - started
+    def _checkpoint(self) -> None:
+        self.seconds = time.perf_counter() - self._started
         self.saved = self._position
         save_checkpoint(
             self.folder.checkpoints,
@@ -205,7 +239,7 @@ class Run:
         self.saved = self._position
         self.loop.saved()
 
-    def _finish(self) -> Result:
+    def _result(self) -> Result:
         loop, config, about = self.loop, self.config, self.about
         self.curve.sort()
         result = Result(
@@ -230,6 +264,7 @@ class Run:
             commit=commit(),
             config=self.folder.config,
             environment=dict(about.environment),
+            seeds_together=self.seeds_together,
             measures={name: tuple(points) for name, points in self.measures.items()},
         )
         result.save(self.folder.result)

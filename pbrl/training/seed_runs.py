@@ -1,0 +1,92 @@
+"""The runs of several seeds, side by side, whose learning is one computation."""
+
+from collections.abc import Callable, Sequence
+from statistics import fmean
+
+from pbrl.training.interruption import Interrupted
+from pbrl.training.metrics import MetricsLog
+from pbrl.training.progress import Progress, Shown
+from pbrl.training.result import Result
+from pbrl.training.runner import Run
+from pbrl.training.threads import torch_threads
+from pbrl.training.together import LearningLoop, Together
+
+
+class SeedRuns:
+    """Runs of equal configuration but for their seeds.
+
+    Each keeps its folder, its evaluations, its checkpoints and its result; the seconds of a result
+    are those of all, and it says so by `seeds_together`.
+
+    Args:
+        runs: at least one.
+
+    Raises:
+        ValueError: if the method takes no axis of seeds.
+    """
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.runs = list(runs)
+        loops = [run.loop for run in runs if isinstance(run.loop, LearningLoop)]
+        if len(loops) < len(self.runs):
+            raise TypeError("seeds can only be trained together by loops that can be cut")
+        self._together = Together(loops)
+        self._run_of = {id(loop): run for loop, run in zip(loops, self.runs, strict=True)}
+        for run in self.runs:
+            run.seeds_together = len(self.runs)
+
+    def go(
+        self,
+        logs: Sequence[MetricsLog],
+        progress: Progress,
+        is_interrupted: Callable[[], bool],
+    ) -> list[Result]:
+        """Run to the end of all seeds, and return their results in their order.
+
+        Raises:
+            Interrupted: if asked to stop.
+        """
+        with torch_threads(self.runs[0].config.threads):
+            for run, log in zip(self.runs, logs, strict=True):
+                run.begin(log)
+            while not all(run.is_over for run in self.runs):
+                self._advance()
+                progress.update(**self.shown())
+                if is_interrupted():
+                    raise self._stopped()
+            self._together.settle()
+            return [run.finish() for run in self.runs]
+
+    def _advance(self) -> None:
+        for run in self.runs:
+            run.note_place()
+        try:
+            loops = self._together.advance(self.runs[0].config.steps)
+        except Exception:
+            self._together.settle()
+            for run in self.runs:
+                run.save_after_error()
+            raise
+        advanced = [self._run_of[id(loop)] for loop in loops]
+        if any(run.is_saving() for run in advanced):
+            self._together.settle()
+        for run in advanced:
+            run.report()
+
+    def _stopped(self) -> Interrupted:
+        self._together.settle()
+        return [run.stopped() for run in self.runs][0]
+
+    def shown(self) -> Shown:
+        """Return what a progress view shows: means over the seeds, and the step of the last."""
+        shown = [run.shown() for run in self.runs]
+        last = min(shown, key=lambda one: one["step"])
+        scores = [one["score"] for one in shown if one["score"] is not None]
+        found = [one["reward_accuracy"] for one in shown if one["reward_accuracy"] is not None]
+        return {
+            "step": last["step"],
+            "labels": last["labels"],
+            "reward_accuracy": fmean(found) if found else None,
+            "score": fmean(scores) if scores else None,
+            "phase": last["phase"],
+        }
