@@ -1,4 +1,6 @@
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -206,3 +208,11 @@ def test_what_cannot_be_stacked():
         AgentStack([BC(images, 3 * 84 * 84, ACT, generator=torch.Generator())])
     with pytest.raises(ValueError, match="the same parts"):
         joined_batches([batch_of(0, 0), replace(batch_of(0, 0), lists=None)])
+
+
+def test_the_example_of_the_documentation_runs():
+    page = (Path(__file__).parents[1] / "docs" / "many-seeds.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict = {}
+    exec(example, names)  # noqa: S102  our own page
+    assert len(names["stack"].members) == 16
