@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import pbrl.linear
-from pbrl.linear import linear
+from pbrl.linear import check_precision, linear, matmul_precision
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -20,12 +20,12 @@ def test_linear_by_hand():
 SHAPES = [(2, 3, 5), (300, 200, 1), (1, 300, 300), (64, 128, 96), (200, 20, 256)]
 
 
-@pytest.mark.parametrize("members", [None, 1, 3])
+@pytest.mark.parametrize("members", [(), (1,), (3,), (2, 3), (2, 1)])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("with_bias", [True, False])
 def test_values_and_gradients_equal_torchs_own_product(members, shape, with_bias):
     rows, num_inputs, num_outputs = shape
-    axis = () if members is None else (members,)
+    axis = members
     inputs = draw(*axis, rows, num_inputs)
     weight = draw(*axis, num_inputs, num_outputs, seed=1) / num_inputs**0.5
     bias = draw(*axis, 1, num_outputs, seed=2)
@@ -92,3 +92,29 @@ def test_without_onednn_torchs_own_product_serves(monkeypatch):
     inputs, weight = draw(128, 64), draw(64, 96, seed=1)
     monkeypatch.setattr(pbrl.linear, "_onednn_linear", None)
     assert torch.equal(linear(inputs, weight), inputs @ weight)
+
+
+@pytest.mark.parametrize("members", [(), (3,), (2, 3)])
+def test_in_bfloat16_large_products_are_near_and_the_rest_is_the_same(members):
+    inputs, weight = draw(*members, 300, 256), draw(*members, 256, 256, seed=1) / 16
+    bias = draw(*members, 1, 256, seed=2)
+    exact = linear(inputs, weight, bias)
+    narrow = linear(inputs, weight[..., :1], bias[..., :1])
+    with matmul_precision("bfloat16"):
+        ours = [tensor.clone().requires_grad_() for tensor in (inputs, weight, bias)]
+        near = linear(*ours)
+        near.sin().mean().backward()
+        assert torch.equal(linear(inputs, weight[..., :1], bias[..., :1]), narrow)
+    assert near.dtype == torch.float32
+    assert 1e-4 < (near - exact).norm() / exact.norm() < 1e-2
+    plain = [tensor.clone().requires_grad_() for tensor in (inputs, weight, bias)]
+    (plain[0] @ plain[1] + plain[2]).sin().mean().backward()
+    for one, other in zip(ours, plain, strict=True):
+        assert one.grad.dtype == torch.float32
+        assert (one.grad - other.grad).norm() / other.grad.norm() < 2e-2
+    assert torch.equal(linear(inputs, weight, bias), exact)  # for a while only
+
+
+def test_other_precisions_are_refused():
+    with pytest.raises(ValueError, match="float32 or bfloat16, got 'float16'"):
+        check_precision("float16")

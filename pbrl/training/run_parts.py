@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from pbrl.linear import Precision
 from pbrl.training.scoring import Scorer
 
 
@@ -49,6 +50,11 @@ class RunConfig(Protocol):
     @property
     def threads(self) -> int | None:
         """Of torch; None leaves its choice."""
+        ...
+
+    @property
+    def precision(self) -> Precision:
+        """Of large matrix products."""
         ...
 
     @property

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pbrl.linear import matmul_precision
 from pbrl.queries.follower import Follower, RunStatus
 from pbrl.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from pbrl.training.interruption import Interrupted
@@ -81,7 +82,7 @@ class Run:
         Raises:
             Interrupted: if asked to stop.
         """
-        with torch_threads(self.config.threads):
+        with torch_threads(self.config.threads), matmul_precision(self.config.precision):
             self.begin(log)
             while not self.is_over:
                 self.note_place()

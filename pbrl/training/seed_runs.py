@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
+from pbrl.linear import matmul_precision
 from pbrl.training.interruption import Interrupted
 from pbrl.training.metrics import MetricsLog
 from pbrl.training.progress import Progress, Shown
@@ -46,7 +47,8 @@ class SeedRuns:
         Raises:
             Interrupted: if asked to stop.
         """
-        with torch_threads(self.runs[0].config.threads):
+        config = self.runs[0].config
+        with torch_threads(config.threads), matmul_precision(config.precision):
             for run, log in zip(self.runs, logs, strict=True):
                 run.begin(log)
             while not all(run.is_over for run in self.runs):
