@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import tyro
 from speed.environments import environment_steps
 from speed.physics import batched_physics
+from speed.precision import bfloat16
 from speed.program import Section, SpeedOptions, run
 from speed.replay import replay_costs
 from speed.reward import ensemble_training, relabelling
@@ -27,6 +28,7 @@ SECTIONS: Mapping[str, Section] = {
     "environments": environment_steps,
     "physics": batched_physics,
     "replay": replay_costs,
+    "bfloat16": bfloat16,
 }
 
 

@@ -26,7 +26,7 @@ def tiny(load, monkeypatch):
     """Shrink every section to sizes that take no time."""
     sac, reward, samplers = (load(f"speed.{name}") for name in ("sac", "reward", "samplers"))
     replay, environments = load("speed.replay"), load("speed.environments")
-    physics = load("speed.physics")
+    physics, precision = load("speed.physics"), load("speed.precision")
     changes = {
         (sac, "SIZES"): (((8, 8), 4), ((8, 8, 8), 4)),
         (sac, "LEAST_RATIOS"): {((8, 8), 4): 1.5},
@@ -48,10 +48,13 @@ def tiny(load, monkeypatch):
         (physics, "COUNTS"): (1, 2),
         (physics, "MOST_SEPARATE"): 1,
         (physics, "JUDGED_COUNT"): 2,
+        (precision, "SIZES"): (((8, 8), 4),),
+        (precision, "LABELLED"): (4, 5, 1),
+        (precision, "NUM_RELABELLED"): 1_000,
     }
     for (module, name), value in changes.items():
         monkeypatch.setattr(module, name, value)
-    for module in (sac, reward, samplers, replay, environments, physics):
+    for module in (sac, reward, samplers, replay, environments, physics, precision):
         measure = module.time_in_turns
         monkeypatch.setattr(
             module, "time_in_turns", lambda runs, _, measure=measure: measure(runs, 1, 1e-9)
