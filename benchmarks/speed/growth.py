@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ EPISODES, MANY_EPISODES = 100, 1_000  # of 1,000 steps
 CAPACITY, RETAINED = 10_000, 1_000
 PICKED, LABELLED, DRAWN = 100, 100, 96
 SEED_SIZE = Size(name="small", hidden_sizes=(256, 256), pairs=32)
-BATCH = 256
+BATCH, SMALL = 256, 64  # SMALL is a width as well
 
 
 def curves(names: tuple[str, ...] = ()) -> Iterator[Curve]:
@@ -102,16 +103,16 @@ def members() -> Parts:
 def seeds() -> Parts:
     """Updates of several seeds as one computation; a rate counts those of every seed."""
 
-    def sac(number: int) -> tuple[Step, float]:
+    def sac(width: int, batch: int, number: int) -> tuple[Step, float]:
         generator = torch.Generator().manual_seed(0)
-        config, dims = SACConfig(hidden_sizes=SEED_SIZE.hidden_sizes), (OBSERVATION_DIM, ACTION_DIM)
+        config, dims = SACConfig(hidden_sizes=(width, width)), (OBSERVATION_DIM, ACTION_DIM)
         agents = [
             SAC(config, *dims, generator=torch.Generator().manual_seed(seed))
             for seed in range(number)
         ]
-        observations = torch.randn(BATCH, OBSERVATION_DIM, generator=generator)
-        actions = 2 * torch.rand(BATCH, ACTION_DIM, generator=generator) - 1
-        zeros = torch.zeros(BATCH)
+        observations = torch.randn(batch, OBSERVATION_DIM, generator=generator)
+        actions = 2 * torch.rand(batch, ACTION_DIM, generator=generator) - 1
+        zeros = torch.zeros(batch)
         batches = [Batch(observations, actions, zeros, observations, zeros)] * number
         stack = AgentStack(agents)
         return lambda: stack.update(batches), number
@@ -129,7 +130,8 @@ def seeds() -> Parts:
 
     width = SEED_SIZE.hidden_sizes[0]
     return [
-        (f"SAC, 2x{width}, batch {BATCH}", "updates/s", SEEDS, sac),
+        (f"SAC, 2x{width}, batch {BATCH}", "updates/s", SEEDS, partial(sac, width, BATCH)),
+        (f"SAC, 2x{SMALL}, batch {SMALL}", "updates/s", SEEDS, partial(sac, SMALL, SMALL)),
         (f"CPL, 2x{width}, {SEED_SIZE.pairs} pairs", "updates/s", SEEDS, cpl),
     ]
 
