@@ -131,7 +131,7 @@ def seeds() -> Parts:
     width = SEED_SIZE.hidden_sizes[0]
     return [
         (f"SAC, 2x{width}, batch {BATCH}", "updates/s", SEEDS, partial(sac, width, BATCH)),
-        (f"SAC, 2x{SMALL}, batch {SMALL}", "updates/s", SEEDS, partial(sac, SMALL, SMALL)),
+        (f"small SAC, 2x{SMALL}, batch {SMALL}", "updates/s", SEEDS, partial(sac, SMALL, SMALL)),
         (f"CPL, 2x{width}, {SEED_SIZE.pairs} pairs", "updates/s", SEEDS, cpl),
     ]
 
