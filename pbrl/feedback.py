@@ -14,12 +14,17 @@ from pbrl.feedback_file import (
     check_labels,
     check_range,
     check_state,
+    empty_state,
     read_record,
     write_record,
 )
+from pbrl.growing import GrowingColumns
+from pbrl.last_answers import LastAnswers
 from pbrl.segments import SegmentIndex, Segments
 
 TIE = 0.5
+_INDEX = ("episode", "start", "length")
+_ANSWERS = ("answered", "labels", "weights", "times", "annotator")
 
 
 @dataclass(frozen=True)
@@ -93,18 +98,14 @@ class LabelledQueries:
         return len(self.labels)
 
 
-@dataclass(frozen=True)
-class _Latest:
-    labelled: LabelledQueries
-    num_skipped: int
-
-
 class FeedbackStore:
     """Append-only record of queries and answers.
 
     A query that was asked and not answered yet is an ordinary row, so a teacher may take its time.
     A query may be answered by several annotators; if one annotator answers the same query again,
     the later answer counts. Every query asked costs one unit of the budget, a skipped one too.
+    Recording an answer and looking at `labelled` costs the same however many there are, unless
+    somebody answers a query again: the next look then sorts all answers.
 
     Args:
         device: where the index and the labels live.
@@ -112,35 +113,29 @@ class FeedbackStore:
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self._device = torch.device(device)
-        self._index = SegmentIndex.empty(0, 2, device=device)
-        self._asked_at = torch.zeros(0, dtype=torch.int64, device=device)
-        self._answered = torch.zeros(0, dtype=torch.int64, device=device)  # query of each answer
-        self._labels = torch.zeros(0, device=device)
-        self._weights = torch.zeros(0, device=device)
-        self._times = torch.zeros(0, dtype=torch.float64)
-        self._annotator = torch.zeros(0, dtype=torch.int64, device=device)
-        self._names: dict[str, int] = {}  # place of each annotator's name
-        self._latest: _Latest | None = None  # found when asked for, until the next answer
+        self._latest: LabelledQueries | None = None  # found when asked for, until the next answer
+        self.load_state_dict(empty_state())
 
     @property
     def num_asked(self) -> int:
         """Queries asked so far; this is what the budget counts."""
-        return len(self._asked_at)
+        return len(self._queries)
 
     @property
     def num_labelled(self) -> int:
         """Answers that carry a label, ties included, repeated ones once."""
-        return len(self._counting().labelled)
+        return len(self.labelled())
 
     @property
     def num_skipped(self) -> int:
         """Answers that refused the query."""
-        return self._counting().num_skipped
+        self.labelled()
+        return self._num_skipped
 
     @property
     def num_ties(self) -> int:
         """Answers that found both segments equal."""
-        return int((self._counting().labelled.labels == TIE).sum())
+        return int((self.labelled().labels == TIE).sum())
 
     @property
     def annotators(self) -> tuple[str, ...]:
@@ -150,7 +145,7 @@ class FeedbackStore:
     def pending(self) -> Int[Tensor, " query"]:
         """Return the ids of queries that nobody has answered yet."""
         waiting = torch.ones(self.num_asked, dtype=torch.bool, device=self._device)
-        waiting[self._answered] = False
+        waiting[self._answers["answered"]] = False
         return waiting.nonzero()[:, 0]
 
     def index(self, ids: Int[Tensor, " query"]) -> SegmentIndex:
@@ -160,7 +155,7 @@ class FeedbackStore:
             ValueError: if a query was never asked.
         """
         check_range("ids", ids, self.num_asked)
-        return self._index[ids]
+        return SegmentIndex(*(self._queries[name][ids] for name in _INDEX))
 
     def ask(self, index: SegmentIndex, step: int) -> Int[Tensor, " query"]:
         """Record queries about to be asked and return their ids.
@@ -174,11 +169,10 @@ class FeedbackStore:
         """
         if index.episode.ndim != 2 or index.shape[1] != 2:  # noqa: PLR2004  a pair
             raise ValueError(f"a query is a pair: expected an index [query, 2], got {index.shape}")
-        for name in ("episode", "start", "length"):
+        for name in _INDEX:
             check_range(name, getattr(index, name), INDEX_LIMIT)
         ids = torch.arange(self.num_asked, self.num_asked + len(index), device=self._device)
-        self._index = SegmentIndex.cat([self._index, index.to(self._device)])
-        self._asked_at = torch.cat([self._asked_at, torch.full_like(ids, step)])
+        self._queries.append(**vars(index), asked_at=torch.full_like(ids, step))
         return ids
 
     def answer(self, answers: Answers) -> None:
@@ -191,49 +185,48 @@ class FeedbackStore:
         for name in answers.annotators:
             self._names.setdefault(name, len(self._names))
         who = torch.tensor([self._names[name] for name in answers.annotators], dtype=torch.int64)
-        move = self._device
-        self._answered = torch.cat([self._answered, answers.ids.to(move, torch.int64)])
-        self._labels = torch.cat([self._labels, answers.labels.to(move, torch.float32)])
-        self._weights = torch.cat([self._weights, answers.weights.to(move, torch.float32)])
-        self._annotator = torch.cat([self._annotator, who.to(move)])
-        now = torch.full((len(answers),), time.time(), dtype=torch.float64)
-        self._times = torch.cat([self._times, now])
+        self._answers.append(
+            answered=answers.ids,
+            labels=answers.labels,
+            weights=answers.weights,
+            times=torch.full((len(answers),), time.time(), dtype=torch.float64),
+            annotator=who,
+        )
         self._latest = None
 
     def labelled(self) -> LabelledQueries:
         """Return every answer that carries a label, in the order given.
 
-        The same tensors are returned until the next answer: do not write into them.
+        A repeated answer stands where it was given last. The same tensors are returned until the
+        next answer; later ones leave them as they are, so they may be kept, but not written into.
         """
-        return self._counting().labelled
-
-    def _counting(self) -> "_Latest":
-        """Find the answers that count: of one annotator and query the last one."""
         if self._latest is None:
-            key = self._answered * max(1, len(self._names)) + self._annotator
-            order = torch.argsort(key, stable=True)  # equal keys stay in the order given
-            key = key[order]
-            is_last = torch.ones_like(key, dtype=torch.bool)
-            is_last[:-1] = key[:-1] != key[1:]
-            rows = order[is_last].sort().values
-            is_skip = self._labels[rows].isnan()
-            rows = rows[~is_skip]
-            labelled = LabelledQueries(
-                self._index[self._answered[rows]], self._labels[rows], self._weights[rows]
-            )
-            self._latest = _Latest(labelled, int(is_skip.sum()))
+            self._count_new_answers()
+            index = SegmentIndex(*(self._labelled[name] for name in _INDEX))
+            labels, weights = self._labelled["labels"], self._labelled["weights"]
+            self._latest = LabelledQueries(index, labels, weights)
         return self._latest
+
+    def _count_new_answers(self) -> None:
+        rows, is_all = self._last.look(self._answers["answered"], self._answers["annotator"])
+        is_skip = self._answers["labels"][rows].isnan()
+        rows = rows[~is_skip]
+        queries = self._answers["answered"][rows]
+        seen = {name: self._queries[name][queries] for name in _INDEX}
+        seen |= {name: self._answers[name][rows] for name in ("labels", "weights")}
+        if is_all:
+            self._labelled, self._num_skipped = GrowingColumns(**seen), 0
+        else:
+            self._labelled.append(**seen)
+        self._num_skipped += int(is_skip.sum())
 
     def state_dict(self) -> dict[str, Any]:
         """Return the whole record as tensors and names."""
+        # Copies, as a column that has room left would be stored with it.
         return {
-            "index": torch.stack([self._index.episode, self._index.start, self._index.length]),
-            "asked_at": self._asked_at,
-            "answered": self._answered,
-            "labels": self._labels,
-            "weights": self._weights,
-            "times": self._times,
-            "annotator": self._annotator,
+            "index": torch.stack([self._queries[name] for name in _INDEX]),
+            "asked_at": self._queries["asked_at"].clone(),
+            **{name: self._answers[name].clone() for name in _ANSWERS},
             "names": list(self._names),
         }
 
@@ -244,15 +237,13 @@ class FeedbackStore:
             ValueError: if the state does not hold together; nothing is restored then.
         """
         check_state(state)
-        move = self._device
-        self._index = SegmentIndex(*state["index"].to(move).unbind())
-        self._asked_at = state["asked_at"].to(move)
-        self._answered = state["answered"].to(move)
-        self._labels = state["labels"].to(move)
-        self._weights = state["weights"].to(move)
-        self._times = state["times"].cpu()
-        self._annotator = state["annotator"].to(move)
+        tensors = {name: state[name].to(self._device) for name in ("index", "asked_at", *_ANSWERS)}
+        tensors["times"] = state["times"].cpu()
+        index = dict(zip(_INDEX, tensors["index"], strict=True))
+        self._queries = GrowingColumns(**index, asked_at=tensors["asked_at"])
+        self._answers = GrowingColumns(**{name: tensors[name] for name in _ANSWERS})
         self._names = {name: place for place, name in enumerate(state["names"])}
+        self._last = LastAnswers()
         self._latest = None
 
     def save(self, path: Path | str) -> None:

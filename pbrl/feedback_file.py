@@ -88,6 +88,13 @@ def _read_arrays(data: bytes) -> dict[str, np.ndarray]:
         return {name: np.asarray(file[name]) for name in file.files}
 
 
+def empty_state() -> dict[str, Any]:
+    """Return the state of a feedback store that nothing was asked of."""
+    shapes = {name: (3, 0, 2) if name == "index" else (0,) for name in _COLUMNS}
+    state = {name: torch.zeros(shapes[name], dtype=dtype) for name, (dtype, _) in _COLUMNS.items()}
+    return {**state, "names": []}
+
+
 def check_state(state: dict[str, Any]) -> None:
     """Refuse the state of a feedback store that does not hold together.
 

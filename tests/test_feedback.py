@@ -1,12 +1,16 @@
+import json
 import math
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from pbrl.feedback import Answers, FeedbackStore, check_answers
+from pbrl.feedback import Answers, FeedbackStore, LabelledQueries, check_answers
 from pbrl.segments import SegmentIndex
 
 SKIP = math.nan
@@ -106,6 +110,50 @@ def test_labels_are_found_once_between_two_answers():
     assert store.labelled() is first
     store.answer(answers([1], [1.0]))
     assert len(store.labelled()) == 2
+
+
+def test_labels_stay_as_they_are_while_somebody_holds_them():
+    store = asked(40)
+    store.answer(answers([0, 1], [1.0, 0.25]))
+    held = store.labelled()
+    for query in range(2, 40):
+        store.answer(answers([query], [0.5]))
+        store.labelled()
+    store.answer(answers([0], [SKIP]))
+    assert len(store.labelled()) == 39
+    assert held.labels.tolist() == [1.0, 0.25]
+    assert held.weights.tolist() == [1.0, 1.0]
+    assert held.index.episode.tolist() == [[0, 1], [2, 3]]
+
+
+def test_the_state_does_not_change_with_the_store_and_has_no_room_left_over():
+    store = asked(3)
+    for query in range(3):
+        store.answer(answers([query], [0.5]))
+        store.ask(pairs(1), step=1)
+    state = store.state_dict()
+    store.answer(answers([1], [1.0]))
+    assert state["answered"].tolist() == [0, 1, 2]
+    for name in set(state) - {"names"}:
+        assert state[name].untyped_storage().nbytes() == state[name].numel() * state[name].itemsize
+
+
+def test_recording_one_more_copies_no_column(monkeypatch):
+    store = asked(1_000)
+    store.answer(answers(list(range(900)), [1.0] * 900))
+    store.labelled()
+    for query in (900, 901):  # makes room
+        store.ask(pairs(1), step=1)
+        store.answer(answers([query], [1.0]))
+        store.labelled()
+    place = store.labelled().labels.data_ptr()
+    monkeypatch.setattr(torch, "cat", None)
+    monkeypatch.setattr(torch, "sort", None)
+    for query in range(902, 950):
+        store.ask(pairs(1), step=1)
+        store.answer(answers([query], [1.0]))
+        assert store.num_labelled == query + 1
+        assert store.labelled().labels.data_ptr() == place
 
 
 def test_labels_and_weights_are_kept_in_single_precision():
@@ -218,19 +266,22 @@ def test_a_state_that_does_not_hold_together_is_refused_and_changes_nothing():
 
 
 class FeedbackMachine(RuleBasedStateMachine):
-    """The store does what a list of answers does."""
+    """The store does what a list of answers does, whether looked at seldom or often."""
 
     def __init__(self) -> None:
         super().__init__()
         self.store = FeedbackStore()
         self.num_asked = 0
+        self.asked_at: list[int] = []
         self.answers: list[tuple[int, str, float]] = []
+        self.held: list[tuple[LabelledQueries, list[float]]] = []
 
     @rule(count=st.integers(0, 4))
     def ask(self, count):
         ids = self.store.ask(pairs(count, first_episode=2 * self.num_asked), step=count)
         assert ids.tolist() == list(range(self.num_asked, self.num_asked + count))
         self.num_asked += count
+        self.asked_at += [count] * count
 
     @precondition(lambda self: self.num_asked)
     @rule(data=st.data(), name=st.sampled_from(["ann", "bob", "cy"]))
@@ -241,11 +292,38 @@ class FeedbackMachine(RuleBasedStateMachine):
         self.store.answer(answers([one[0] for one in new], [one[1] for one in new], name))
         self.answers += [(query, name, label) for query, label in new]
 
+    @precondition(lambda self: self.num_asked)
+    @rule(name=st.sampled_from(["ann", "bob", "cy"]))
+    def answer_what_is_left(self, name):
+        done = {query for query, who, _ in self.answers if who == name}
+        for query in sorted(set(range(self.num_asked)) - done)[:6]:
+            self.store.answer(answers([query], [1.0], name))
+            self.answers.append((query, name, 1.0))
+            self.hold()
+
+    @rule()
+    def hold(self):
+        labelled = self.store.labelled()
+        self.held.append((labelled, labelled.labels.tolist()))
+
     @rule()
     def save_and_load(self):
-        store = FeedbackStore()
-        store.load_state_dict(self.store.state_dict())
-        self.store = store
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "labels.npz"
+            self.store.save(path)
+            with np.load(path) as file:
+                saved = {name: file[name].tolist() for name in file.files}
+            self.store = FeedbackStore.load(path)
+        names = list(dict.fromkeys(name for _, name, _ in self.answers))
+        assert json.loads(saved["header"]) == {"format": 1, "annotators": names}
+        index = pairs(self.num_asked)
+        assert np.array(saved["index"])[0].tolist() == index.episode.tolist()
+        assert saved["asked_at"] == self.asked_at
+        assert saved["answered"] == [query for query, _, _ in self.answers]
+        assert saved["annotator"] == [names.index(name) for _, name, _ in self.answers]
+        np.testing.assert_array_equal(saved["labels"], [label for _, _, label in self.answers])
+        assert saved["weights"] == [1.0] * len(self.answers)
+        assert saved["times"] == sorted(saved["times"])
 
     @rule()
     def the_same_answers_count(self):
@@ -260,6 +338,7 @@ class FeedbackMachine(RuleBasedStateMachine):
         waiting = [query for query in range(self.num_asked) if query not in answered]
         assert self.store.pending().tolist() == waiting
         assert self.store.num_asked == self.num_asked
+        assert all(labelled.labels.tolist() == then for labelled, then in self.held)
 
     def teardown(self):
         self.the_same_answers_count()
