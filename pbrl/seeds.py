@@ -87,7 +87,18 @@ class SeedStack(Generic[LearnerT]):
 
 
 class AgentStack(SeedStack[AgentOfParts[Any]]):
-    """Agents that are updated at once, each from a batch of its own; see `SeedStack`."""
+    """Agents that are updated at once, each from a batch of its own; see `SeedStack`.
+
+    A member that shall learn by itself in between must be settled before.
+
+    Raises:
+        ValueError: if an agent's updates do not allow for an axis of seeds; see `SeedStack` too.
+    """
+
+    def __init__(self, members: Sequence[AgentOfParts[Any]]) -> None:
+        for member in members:
+            check_takes_seeds(type(member))
+        super().__init__(members)
 
     def update(self, batches: Sequence[Any]) -> list[dict[str, Tensor]]:
         """Let every member learn from its batch, and return the metrics of each.
@@ -160,8 +171,6 @@ def check_takes_seeds(agent: type[Any]) -> None:
 
 
 def _check(member: Any) -> None:
-    if isinstance(member, AgentOfParts):
-        check_takes_seeds(type(member))
     parts = [part for module in _modules(member) for part in module.modules()]
     for part in parts:
         if not isinstance(part, TAKE_SEEDS):

@@ -9,6 +9,7 @@ from pbrl.agents.bc import BC, BCConfig
 from pbrl.agents.cpl import CPL, CPLConfig
 from pbrl.agents.ipl import IPL, IPLConfig
 from pbrl.agents.iql import IQL, IQLConfig
+from pbrl.agents.p_iql import JointPIQL, JointPIQLConfig
 from pbrl.agents.policies import PolicyConfig
 from pbrl.agents.policy_scores import PolicyScoreConfig
 from pbrl.agents.sac import SAC, SACConfig
@@ -206,6 +207,9 @@ def test_what_cannot_be_stacked():
     images = replace(config, policy=replace(THIN, encoder=EncoderConfig(image_shape=(3, 84, 84))))
     with pytest.raises(ValueError, match="takes no axis of seeds"):
         AgentStack([BC(images, 3 * 84 * 84, ACT, generator=torch.Generator())])
+    joint = JointPIQL(JointPIQLConfig(), OBS, ACT, generator=torch.Generator())
+    with pytest.raises(ValueError, match="JointPIQL takes no axis of seeds"):
+        AgentStack([joint])
     with pytest.raises(ValueError, match="the same parts"):
         joined_batches([batch_of(0, 0), replace(batch_of(0, 0), lists=None)])
 
