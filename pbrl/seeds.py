@@ -68,6 +68,8 @@ class SeedStack(Generic[LearnerT]):
         for group in zip(*map(_tensors, self.members), strict=True):
             memo[id(group[0])] = _joined(group)
         for states in zip(*map(_optimizer_states, self.members), strict=True):
+            if any(state.keys() != states[0].keys() for state in states):
+                raise ValueError("seeds that train together must all have learned, or none of them")
             for name, value in states[0].items():
                 memo[id(value)] = _joined_state(name, [state[name] for state in states])
         for generators in zip(*map(_generators, self.members), strict=True):

@@ -9,14 +9,14 @@ from pbrl.agents.bc import BC, BCConfig
 from pbrl.agents.cpl import CPL, CPLConfig
 from pbrl.agents.ipl import IPL, IPLConfig
 from pbrl.agents.iql import IQL, IQLConfig
-from pbrl.agents.p_iql import JointPIQL, JointPIQLConfig
+from pbrl.agents.p_iql import JointPIQL
 from pbrl.agents.policies import PolicyConfig
 from pbrl.agents.policy_scores import PolicyScoreConfig
 from pbrl.agents.sac import SAC, SACConfig
 from pbrl.batches import Batch
 from pbrl.encoders import EncoderConfig
 from pbrl.pairs import ListBatch, OfflineBatch, PairBatch
-from pbrl.seeds import AgentStack, joined_batches
+from pbrl.seeds import AgentStack, check_takes_seeds, joined_batches
 from pbrl.segments import Segments
 
 OBS, ACT, BATCH, QUERY, TIME = 5, 2, 7, 6, 4
@@ -207,9 +207,10 @@ def test_what_cannot_be_stacked():
     images = replace(config, policy=replace(THIN, encoder=EncoderConfig(image_shape=(3, 84, 84))))
     with pytest.raises(ValueError, match="takes no axis of seeds"):
         AgentStack([BC(images, 3 * 84 * 84, ACT, generator=torch.Generator())])
-    joint = JointPIQL(JointPIQLConfig(), OBS, ACT, generator=torch.Generator())
+    with pytest.raises(ValueError, match="all have learned, or none"):
+        AgentStack([agent(kind, config, 0), behind])
     with pytest.raises(ValueError, match="JointPIQL takes no axis of seeds"):
-        AgentStack([joint])
+        check_takes_seeds(JointPIQL)
     with pytest.raises(ValueError, match="the same parts"):
         joined_batches([batch_of(0, 0), replace(batch_of(0, 0), lists=None)])
 
