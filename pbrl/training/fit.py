@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from pbrl.training.result import (
 from pbrl.training.run_folder import RunFolder, check_free
 from pbrl.training.run_parts import About, Parts
 from pbrl.training.runner import Run
-from pbrl.training.seed_runs import SeedRuns
+from pbrl.training.seed_runs import go_together
 
 
 def fit(
@@ -96,10 +97,7 @@ def fit_seeds(
         for seed, folder in folders.items():
             own = Given(data.with_own_rewards(), resume, wandb)
             opened.append(_open_run(replace(config, seed=seed), folder, own, held))
-        runs = SeedRuns([run for run, _ in opened])
-        progress = _progress(config, data, runs.shown()["step"], f"{len(folders)} seeds")
-        with progress, interruptible() as is_interrupted:
-            return runs.go([log for _, log in opened], progress, is_interrupted)
+        return go_together(opened, partial(_progress, config, data))
 
 
 class Given(NamedTuple):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +39,7 @@ from pbrl.training.run_folder import CHECKPOINTS, RunFolder, check_free, is_run,
 from pbrl.training.run_parts import About, Parts
 from pbrl.training.runner import Run
 from pbrl.training.scoring import EnvironmentScorer, Scorer, ScorerWithMore
-from pbrl.training.seed_runs import SeedRuns
+from pbrl.training.seed_runs import go_together
 
 RECOVERY = 3  # key of a seed, beside those of the environments
 
@@ -110,10 +111,7 @@ def train_seeds(
             _open_run(replace(config, seed=seed), folder, given, held)
             for seed, folder in folders.items()
         ]
-        runs = SeedRuns([run for run, _ in opened])
-        progress = _progress(config, runs.shown()["step"], f"{len(folders)} seeds")
-        with progress, interruptible() as is_interrupted:
-            return runs.go([log for _, log in opened], progress, is_interrupted)
+        return go_together(opened, partial(_progress, config))
 
 
 class Given(NamedTuple):

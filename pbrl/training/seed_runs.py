@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from pbrl.linear import matmul_precision
-from pbrl.training.interruption import Interrupted
+from pbrl.training.interruption import Interrupted, interruptible
 from pbrl.training.metrics import MetricsLog
 from pbrl.training.progress import Progress, Shown
 from pbrl.training.result import Result
@@ -92,3 +92,24 @@ class SeedRuns:
             "score": fmean(scores) if scores else None,
             "phase": last["phase"],
         }
+
+
+def go_together(
+    opened: Sequence[tuple[Run, MetricsLog]], progress: Callable[[int, str], Progress]
+) -> list[Result]:
+    """Run seeds to their end, and return their results in their order.
+
+    Args:
+        opened: the runs, at their start or where they were left, with their logs.
+        progress: returns the view of all of them, given their step and how many they are in words.
+
+    Raises:
+        Interrupted: after Ctrl-C or a termination signal.
+        ValueError: if the method takes no axis of seeds.
+    """
+    runs = SeedRuns([run for run, _ in opened])
+    with (
+        progress(runs.shown()["step"], f"{len(opened)} seeds") as view,
+        interruptible() as is_interrupted,
+    ):
+        return runs.go([log for _, log in opened], view, is_interrupted)
