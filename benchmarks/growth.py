@@ -1,11 +1,14 @@
 """Measure how rates change as environments, members, seeds, labels and stored steps become more.
 
     python benchmarks/growth.py
+    python benchmarks/growth.py --axes labels --name recording --update
 
-Writes the curves with their slopes as JSON, a figure, and the tables of docs/scaling.md. Rates are
-by processor time of one thread, which another program's share is not part of.
+Writes the curves with their slopes as JSON, a figure, and the tables of docs/scaling.md; the second
+measures a part anew and keeps the rest. Rates are by processor time of one thread, which another
+program's share is not part of.
 """
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,8 +45,10 @@ class Options:
         threads: torch threads.
         rounds: turns that every size gets; one is enough for slopes.
         axes: which of them; empty means all.
-        output: JSON file; benchmarks/speed/results/growth-THREADS.json when it is not given and all
-            axes were measured, otherwise none.
+        name: beginning of the names of the curves that are measured; empty means all.
+        update: put what is measured into the earlier record, whose circumstances and bytes stay.
+        output: JSON file; benchmarks/speed/results/growth-THREADS.json when it is not given and
+            everything was measured or is an update, otherwise none.
         figure: file of the drawing; docs/figures/growth.svg likewise.
         page: markdown page; docs/scaling.md likewise.
     """
@@ -51,6 +56,8 @@ class Options:
     threads: int = 1
     rounds: int = 1
     axes: tuple[str, ...] = ()
+    name: str = ""
+    update: bool = False
     output: Path | None = None
     figure: Path | None = None
     page: Path | None = None
@@ -62,25 +69,37 @@ def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
     load = os.getloadavg()[0]
     found = []
-    for curve in curves(chosen):
+    for curve in curves(chosen, options.name):
         print(f"measuring {curve.axis}: {curve.name}", flush=True)
         found.append(measure_curve(curve, options.rounds))
         print(f"  slope {found[-1].slope:+.2f}", flush=True)
-    record = circumstances(options.threads, options.rounds, load) | {
-        "curves": [vars(curve) for curve in found],
-        "memory": memory(),
-    }
     output, figure, page = options.output, options.figure, options.page
-    if output is None and not options.axes:
+    if output is None and (options.update or not (options.axes or options.name)):
         output = RESULTS / f"growth-{options.threads}.json"
         figure = figure or ROOT / "docs" / "figures" / "growth.svg"
         page = page or ROOT / "docs" / "scaling.md"
+    if options.update and output is not None:
+        record = updated(json.loads(output.read_text(encoding="utf-8")), found)
+    else:
+        record = circumstances(options.threads, options.rounds, load) | {
+            "curves": [vars(curve) for curve in found],
+            "memory": memory(),
+        }
     if output is not None:
         write_record(record, output)
     if figure is not None:
-        save_figure(draw(found), figure)
+        save_figure(draw([Measured(**curve) for curve in record["curves"]]), figure)
     if page is not None:
         write_page(record, page)
+
+
+def updated(record: Mapping[str, Any], found: Sequence[Measured]) -> dict[str, Any]:
+    """Return a record with curves measured later, in the place of earlier ones or beside them."""
+    by_name = {(curve["axis"], curve["name"]): curve for curve in record["curves"]}
+    by_name |= {(curve.axis, curve.name): vars(curve) for curve in found}
+    ordered = sorted(by_name.values(), key=lambda curve: list(AXES).index(curve["axis"]))
+    names = {curve.name for curve in found} | set(record.get("measured_later", ()))
+    return {**record, "curves": ordered, "measured_later": sorted(names)}
 
 
 def draw(found: Sequence[Measured]) -> Figure:
@@ -138,6 +157,8 @@ def write_page(record: Mapping[str, Any], page: Path) -> None:
             markdown(MEMORY_HEADER, held),
         ]
     )
+    if later := "; ".join(record.get("measured_later", ())):
+        body = f"{body}\n\nMeasured later than the rest: {later}."
     text = page.read_text(encoding="utf-8") if page.exists() else "# Scaling\n"
     text = replace_between_markers(text, f"growth-{record['threads']}", body)
     if {curve.axis for curve in measured} == set(AXES):

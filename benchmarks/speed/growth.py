@@ -39,12 +39,13 @@ SEED_SIZE = Size(name="small", hidden_sizes=(256, 256), pairs=32)
 BATCH, SMALL = 256, 64  # SMALL is a width as well
 
 
-def curves(names: tuple[str, ...] = ()) -> Iterator[Curve]:
-    """Yield what is measured, of some axes or of all."""
+def curves(names: tuple[str, ...] = (), beginning: str = "") -> Iterator[Curve]:
+    """Yield what is measured, of some axes or of all, and only names that begin so."""
     for axis, parts in AXES.items():
         if not names or axis in names:
             for name, unit, sizes, make in parts():
-                yield Curve(axis=axis, name=name, unit=unit, sizes=sizes, make=make)
+                if name.startswith(beginning):
+                    yield Curve(axis=axis, name=name, unit=unit, sizes=sizes, make=make)
 
 
 Parts = list[tuple[str, str, tuple[int, ...], Callable[[int], tuple[Step, float]]]]
@@ -151,6 +152,8 @@ def labels() -> Parts:
 
     def record(number: int) -> tuple[Step, float]:
         store, one = filled_store(replay, number), torch.zeros(1)
+        for _ in range(2):  # the first ones move the full columns to larger ones
+            _record_one(store, one)
         return lambda: _record_one(store, one), 1.0
 
     def save(number: int) -> tuple[Step, float]:
