@@ -154,8 +154,7 @@ class RewardStage:
         self._found = self._learn_world()
         if self._found:
             return
-        part = min(self._whole_passes(), self.max_steps - self.num_steps)
-        given = (self._labelled, self.dataset.replay, self._generator, part)
+        given = (self._labelled, self.dataset.replay, self._generator, self._next_steps)
         if isinstance(self.model, RewardLearner):
             self.fit = RewardFit(self.model, self.model.begin(*given))
         else:
@@ -170,12 +169,12 @@ class RewardStage:
         if "reward/steps" not in self._found:  # a world model learned
             return
         taken = int(self._found["reward/steps"])
-        part = min(self._whole_passes(), self.max_steps - self.num_steps)
+        is_short = taken < self._next_steps
         self.num_steps += taken
         self.metrics["reward/steps"] = float(self.num_steps)
         self.metrics["reward/passes"] = self.num_steps / self._steps_per_pass
         is_reached = self._found.get("reward/accuracy", 0.0) > self.config.learning.target_accuracy
-        if is_reached or taken < part or self.num_steps >= self.max_steps:
+        if is_reached or is_short or self.num_steps >= self.max_steps:
             self.is_complete = True
             self._relabel()
 
@@ -183,9 +182,11 @@ class RewardStage:
     def _steps_per_pass(self) -> int:
         return -(-len(self._labelled) // self.config.learning.batch_size)
 
-    def _whole_passes(self) -> int:
-        """Return the gradient steps of a part, in whole passes and at least one."""
-        return max(1, PART_STEPS // self._steps_per_pass) * self._steps_per_pass
+    @property
+    def _next_steps(self) -> int:
+        """Gradient steps of the next part: whole passes, at least one, while steps are left."""
+        passes = max(1, PART_STEPS // self._steps_per_pass)
+        return min(passes * self._steps_per_pass, self.max_steps - self.num_steps)
 
     def _learn_world(self) -> dict[str, float]:
         """Return what a part of the world model's learning came to; nothing when there is none."""
