@@ -45,9 +45,8 @@ def attention(
         generator: source of dropout.
     """
     if dropout == 0 and (query.device.type != "cpu" or not torch.is_grad_enabled()):
-        queries, keys, values = (
-            _heads(part, num_heads) for part in (query, *key_value.chunk(2, -1))
-        )
+        queries = _heads(query, num_heads)
+        keys, values = _heads(key_value, 2 * num_heads).chunk(2, 1)
         mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias[:, None])
         return mixed.transpose(1, 2).flatten(-2)
     keep = None
@@ -73,8 +72,8 @@ def attention_weights(
 
 
 def _heads(parts: Tensor, num_heads: int) -> Tensor:
-    split: Tensor = parts.unflatten(-1, (num_heads, -1))
-    return split.transpose(1, 2)
+    batch, number, width = parts.shape
+    return parts.view(batch, number, num_heads, width // num_heads).transpose(1, 2)
 
 
 class _Attention(torch.autograd.Function):

@@ -10,11 +10,12 @@ from functools import partial
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from pbrl.dropout import Dropout
-from pbrl.linear import linear
+from pbrl.linear import MINIMUM_WORK, linear
 
 LEAKY_SLOPE = 0.01
 
@@ -62,6 +63,8 @@ class Linear(nn.Linear):
 
     def forward(self, input: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
         """Apply the layer to the last axis."""
+        if not torch.is_grad_enabled() and _is_small(input, self.weight):
+            return F.linear(input, self.weight, self.bias)
         weight, bias = self.weight.mT, self.bias.unsqueeze(-2)
         if input.ndim == weight.ndim:  # an activation in place on a view would cost copies
             return linear(input, weight, bias)
@@ -228,6 +231,15 @@ def make_activation(name: str) -> nn.Module:
                 "activation must be one of relu, leaky_relu, mish, tanh, sigmoid, identity, got "
                 f'"{name}"'
             )
+
+
+def _is_small(inputs: Tensor, weight: Tensor) -> bool:
+    """Return whether `linear` would come to torch's operator, to the bit.
+
+    The way there takes as long as a product of few rows, which acting consists of.
+    """
+    is_small = inputs.numel() * weight.shape[0] < MINIMUM_WORK and inputs.is_contiguous()
+    return is_small and weight.ndim == 2 and inputs.device.type == "cpu"  # noqa: PLR2004
 
 
 def _stack(

@@ -63,11 +63,35 @@ class TokenEmbedding(nn.Module):
         """Return the tokens of all steps, in the order of time and within a step of the parts."""
         place = self.place[timesteps.clamp(max=self.num_timesteps - 1)]
         tokens = [
-            layer(part) if number in self.untimed else layer(part) + place
-            for number, (layer, part) in enumerate(zip(self.parts, parts, strict=True))
+            self._token(number, part, place)
+            for number, (_, part) in enumerate(zip(self.parts, parts, strict=True))
         ]
         normed: Tensor = self.norm(torch.stack(tokens, 2).flatten(1, 2))
         return normed
+
+    def arriving(
+        self,
+        last_before: Float[Tensor, "batch last"],
+        parts: Sequence[Float[Tensor, "batch _"]],
+        timesteps: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch token width"]:
+        """Return the tokens that become known with a step, as many as it has parts.
+
+        Args:
+            last_before: last part of the step before; in a first step its token means nothing.
+            parts: all parts of the step but the last.
+            timesteps: place of the step in its episode.
+        """
+        places = torch.stack([timesteps - 1, timesteps]).clamp(min=0, max=self.num_timesteps - 1)
+        before, now = self.place[places]
+        tokens = [self._token(number, part, now) for number, part in enumerate(parts)]
+        last = self._token(len(parts), last_before, before)
+        normed: Tensor = self.norm(torch.stack([last, *tokens], 1))
+        return normed
+
+    def _token(self, number: int, part: Tensor, place: Tensor) -> Tensor:
+        token: Tensor = self.parts[number](part)
+        return token if number in self.untimed else token + place
 
 
 def new_linear(num_inputs: int, num_outputs: int, generator: torch.Generator) -> Linear:

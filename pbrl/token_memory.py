@@ -1,15 +1,23 @@
 """What a causal transformer keeps of the steps so far, for acting without computing them again."""
 
+import math
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from pbrl.attention import attention_bias
+
+Where = slice | Tensor
+WHOLE = slice(None)
 
 
 class TokenMemory:
     """Keys and values of every layer, for many sequences that begin and end on their own.
 
-    A sequence fills its slots from the first one on. Slots may be left empty on the way, for tokens
-    that do not exist; nothing sees those.
+    Slots are filled in any order and filled again, as a ring is; attention knows no order but that
+    later tokens are not seen. Everything stays where it is: a step that fills the same slots of all
+    sequences, given as a slice, copies nothing but its own keys and values.
 
     Args:
         num_sequences: how many.
@@ -30,45 +38,52 @@ class TokenMemory:
     ) -> None:
         shape = (num_sequences, num_slots, 2 * width)
         self._layers = [torch.zeros(shape, device=device) for _ in range(num_layers)]
-        self._is_held = torch.zeros(num_sequences, num_slots, dtype=torch.bool, device=device)
-        self._rows = torch.arange(num_sequences, device=device)
-        self._slots = torch.zeros(num_sequences, 0, dtype=torch.int64, device=device)
-
-    @property
-    def num_slots(self) -> int:
-        """Most tokens of a sequence."""
-        return self._is_held.shape[1]
+        self._held = torch.full(shape[:2], -math.inf, device=device)  # 0 where something is held
+        past = torch.ones(num_slots, num_slots, dtype=torch.bool, device=device).tril()
+        self._causal = attention_bias(past[None])[0]
+        self._rows: Tensor | None = None
+        self._at: tuple[Where, Where] = (WHOLE, WHOLE)
+        self.bias: Float[Tensor, "row token slot"] = self._held[:, None]
+        """Added to the logits of the tokens that `place` announced."""
 
     def forget(self, rows: Int[Tensor, " row"]) -> None:
         """Empty these sequences."""
-        self._is_held[rows] = False
+        self._held[rows] = -math.inf
 
     def place(
         self,
-        rows: Int[Tensor, " row"],
-        slots: Int[Tensor, "row token"],
-        mask: Bool[Tensor, "row token"],
+        slots: slice | Int[Tensor, " token"],
+        mask: Bool[Tensor, "row token"] | None = None,
+        rows: Int[Tensor, " row"] | None = None,
     ) -> None:
-        """Say where the tokens of the next extension go.
+        """Say where the tokens of the next extension go: they see what is held, and those before.
 
         Args:
-            rows: the sequences that are extended.
-            slots: of each new token, rising and above those that are held.
-            mask: false where a token does not exist.
+            slots: of the new tokens, in their order; what these held is lost.
+            mask: false where a token does not exist: nothing but itself sees it. None where all do.
+            rows: the sequences that are extended, rising; None for all of them.
         """
-        self._rows, self._slots = rows, slots
-        self._is_held[rows[:, None], slots] = mask
-
-    def sight(self) -> Bool[Tensor, "row token slot"]:
-        """Return which slots each new token sees: those held up to its own, and its own."""
-        slot = torch.arange(self.num_slots, device=self._slots.device)
-        own = self._slots[..., None]
-        return (slot < own) & self._is_held[self._rows][:, None] | (slot == own)
+        if rows is not None and len(rows) == len(self._held):
+            rows = None
+        self._rows = rows
+        self._at = (WHOLE, slots) if rows is None else (rows[:, None], slots)
+        held = self._held if rows is None else self._held[rows]
+        number = slots.stop - slots.start if isinstance(slots, slice) else len(slots)
+        seen = self._causal[:number, :number]
+        if mask is None:
+            self._held[self._at] = 0.0
+        else:
+            entry = torch.zeros(mask.shape, device=held.device).masked_fill_(~mask, -math.inf)
+            self._held[self._at] = entry
+            own = torch.eye(number, dtype=torch.bool, device=held.device)
+            seen = (seen + entry[:, None]).masked_fill_(own, 0.0)
+        self.bias = held[:, None].repeat(1, number, 1)
+        self.bias[:, :, slots] = seen
 
     def recall(
         self, layer: int, key_value: Float[Tensor, "row token two_widths"]
     ) -> Float[Tensor, "row slot two_widths"]:
         """Store the keys and values of the new tokens and return those of their sequences."""
         held = self._layers[layer]
-        held[self._rows[:, None], self._slots] = key_value
-        return held if len(self._rows) == len(held) else held[self._rows]
+        held[self._at] = key_value
+        return held if self._rows is None else held[self._rows]

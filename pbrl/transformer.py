@@ -105,7 +105,7 @@ class Transformer(nn.Module):
             memory: of this transformer.
             read: which of the new tokens are asked for.
         """
-        return self._run(tokens, attention_bias(memory.sight()), read, memory)
+        return self._run(tokens, memory.bias, read, memory)
 
     @torch.no_grad()
     def attention_rows(

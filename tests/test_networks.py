@@ -138,3 +138,14 @@ def test_a_target_moves_its_share_of_the_way():
     for parameter, value in zip(target.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter, value)
     assert torch.equal(source.weight, kept)
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (64, 3), (40,), (4, 2, 5)])
+def test_a_layer_without_gradients_gives_what_it_gives_with_them_to_the_bit(shape):
+    """Small products take a shorter way, dense or not."""
+    layer = mlp((24, 48), generator=torch.Generator().manual_seed(0))[0]
+    inputs = torch.randn(*shape, 48, generator=torch.Generator().manual_seed(1))
+    for one in (inputs[..., :24].contiguous(), inputs[..., :24], inputs[..., ::2]):
+        with torch.no_grad():
+            plain = layer(one)
+        assert torch.equal(plain, layer(one))

@@ -151,6 +151,11 @@ def test_every_parameter_receives_a_gradient():
                 assert bool((parameter.grad != 0).any()), name
 
 
+def extended(model, memory, tokens, slots, **options):
+    memory.place(slots, **options)
+    return model.extend(tokens, memory)
+
+
 def test_extending_step_by_step_equals_the_whole():
     """Two sequences of which one begins later, and one empty slot on the way."""
     model, tokens = make(), tokens_of(2, 6)
@@ -158,13 +163,13 @@ def test_extending_step_by_step_equals_the_whole():
         [[True, True, False, True, True, True], [False, True, True, True, True, True]]
     )
     memory = TokenMemory(2, 6, num_layers=2, width=16, device=torch.device("cpu"))
-    rows = torch.arange(2)
-    parts = []
     with torch.no_grad():
-        for start, end in ((0, 2), (2, 3), (3, 6)):
-            slots = torch.arange(start, end).expand(2, -1)
-            memory.place(rows, slots, mask[:, start:end])
-            parts.append(model.extend(tokens[:, start:end], memory))
+        parts = [
+            extended(
+                model, memory, tokens[:, start:end], slice(start, end), mask=mask[:, start:end]
+            )
+            for start, end in ((0, 2), (2, 3), (3, 6))
+        ]
         whole = model(tokens, mask)
     torch.testing.assert_close(torch.cat(parts, 1)[mask], whole[mask], rtol=0, atol=1e-5)
 
@@ -172,18 +177,29 @@ def test_extending_step_by_step_equals_the_whole():
 def test_a_forgotten_sequence_starts_anew_and_the_others_go_on():
     model, tokens = make(), tokens_of(2, 4)
     memory = TokenMemory(2, 4, num_layers=2, width=16, device=torch.device("cpu"))
-    rows, mask = torch.arange(2), torch.ones(2, 2, dtype=torch.bool)
-    first = torch.arange(2).expand(2, -1)
     with torch.no_grad():
-        memory.place(rows, first, mask)
-        model.extend(tokens[:, :2], memory)
+        extended(model, memory, tokens[:, :2], slice(0, 2))
         memory.forget(torch.tensor([0]))
-        memory.place(torch.tensor([0]), first[:1], mask[:1])
-        anew = model.extend(tokens[:1, 2:], memory)
+        first, second = torch.arange(2), torch.arange(2, 4)
+        anew = extended(model, memory, tokens[:1, 2:], first, rows=torch.tensor([0]))
         torch.testing.assert_close(anew, model(tokens[:1, 2:]), rtol=0, atol=1e-5)
-        memory.place(torch.tensor([1]), first[:1] + 2, mask[:1])
-        on = model.extend(tokens[1:, 2:], memory)
+        on = extended(model, memory, tokens[1:, 2:], second, rows=torch.tensor([1]))
         torch.testing.assert_close(on, model(tokens[1:])[:, 2:], rtol=0, atol=1e-5)
+
+
+def test_slots_may_be_filled_in_any_order_and_again():
+    """What a slot held before is lost, and where a token stands makes no difference."""
+    model, tokens = make(), tokens_of(2, 5)
+    memory = TokenMemory(2, 4, num_layers=2, width=16, device=torch.device("cpu"))
+    with torch.no_grad():
+        extended(model, memory, tokens_of(2, 1, seed=5), slice(1, 2))
+        memory.forget(torch.arange(2))
+        extended(model, memory, tokens[:, :3], torch.tensor([2, 0, 3]))
+        last = extended(model, memory, tokens[:, 3:4], slice(1, 2))
+        torch.testing.assert_close(last, model(tokens[:, :4])[:, 3:], rtol=0, atol=1e-5)
+        again = extended(model, memory, tokens[:, 4:], slice(1, 2))
+        expected = model(tokens[:, [0, 1, 2, 4]])[:, 3:]
+        torch.testing.assert_close(again, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

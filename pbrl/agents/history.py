@@ -1,7 +1,7 @@
 """Acting with a sequence policy: many episodes at once, each at its own step."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pbrl.agents.sequence_policy import TOKENS_PER_STEP, SequencePolicy
@@ -35,6 +35,9 @@ class ActingHistory:
         self.cached = cached
         self.newest_condition_only = newest_condition_only
         self._num_rows = -1
+        self._clock = 0  # steps of the environments, all at once
+        self._full_at = 0  # by that clock, no row's context is full before
+        self._some_begin = True
         self._count = self._timestep = torch.zeros(0, dtype=torch.int64)  # [row]
 
     def begin(self, is_first: Bool[Tensor, " row"]) -> None:
@@ -45,8 +48,8 @@ class ActingHistory:
         self._count[rows] = 0
         self._timestep[rows] = 0
         self._memory.forget(rows)
+        self._some_begin = True
 
-    @torch.no_grad()
     def act(
         self,
         conditions: Float[Tensor, "row condition"],
@@ -55,18 +58,17 @@ class ActingHistory:
         """Return an action for each row; `record` must say afterwards which were taken."""
         if len(observations) != self._num_rows:
             self.begin(torch.ones(len(observations), dtype=torch.bool))
-        is_full = self._count == self.policy.config.context
-        self._drop_oldest(is_full)
-        rows, place = self._rows, self._count
-        self._conditions[rows, place] = conditions
-        self._observations[rows, place] = observations
-        self._timesteps[rows, place] = self._timestep
         if self.policy.training:  # changing modes for each step would take longer than some steps
             self.policy.eval()
-        actions = self._extend(is_full) if self.cached else self._compute()
-        self._count = place + 1
-        self._timestep = self._timestep + 1
-        return actions
+        with torch.inference_mode():  # a tenth quicker than no_grad on so many small operations
+            place = self._clock % self.policy.config.context
+            self._conditions[:, place] = conditions
+            self._observations[:, place] = observations
+            actions = self._extend(place) if self.cached else self._compute(place)
+            self._clock += 1
+            self._count += 1
+            self._timestep += 1
+        return actions.clone()  # an ordinary tensor, which may be changed and learned from
 
     def record(
         self,
@@ -77,94 +79,95 @@ class ActingHistory:
 
         With a cache the latter show when the steps are next read again.
         """
-        self._actions[self._rows, self._count - 1] = actions
+        place = (self._clock - 1) % self.policy.config.context
+        self._actions[:, place] = actions
         if conditions is not None:
-            self._conditions[self._rows, self._count - 1] = conditions
+            self._conditions[:, place] = conditions
 
     def _allocate(self, num_rows: int) -> None:
         config, device = self.policy.config, self.policy.action_head.weight.device
-        context = config.context
         self._num_rows = num_rows
-        self._rows = torch.arange(num_rows, device=device)
+        self._clock, self._full_at = 0, config.context
+        # The steps stand in a ring, at the same place in all rows.
         self._conditions, self._observations, self._actions = (
-            torch.zeros(num_rows, context, dim, device=device) for dim in self.policy.dims
+            torch.zeros(num_rows, config.context, dim, device=device) for dim in self.policy.dims
         )
-        self._timesteps = torch.zeros(num_rows, context, dtype=torch.int64, device=device)
         self._count = torch.zeros(num_rows, dtype=torch.int64, device=device)
         self._timestep = torch.zeros_like(self._count)
         self._memory = TokenMemory(
             num_rows,
-            TOKENS_PER_STEP * context if self.cached else 0,
+            TOKENS_PER_STEP * config.context if self.cached else 0,
             num_layers=config.transformer.num_layers,
             width=config.transformer.width,
             device=device,
         )
 
-    def _drop_oldest(self, is_full: Bool[Tensor, " row"]) -> None:
-        """Make room for a step: one, or half of them where they are to be read again anyway."""
-        context = self.policy.config.context
-        number = (context + 1) // 2 if self.cached else 1
-        rows = is_full.nonzero()[:, 0]
-        if len(rows) == 0:
-            return
-        for kept in (self._conditions, self._observations, self._actions, self._timesteps):
-            kept[rows] = kept[rows].roll(-number, 1)
-        self._count[rows] -= number
-        self._memory.forget(rows)
-
-    def _compute(self) -> Float[Tensor, "row act"]:
+    def _compute(self, place: int) -> Float[Tensor, "row act"]:
         """Return the actions of the newest steps, from all steps."""
         context = self.policy.config.context
-        slot = torch.arange(context, device=self._count.device)
-        newest = self._count[:, None]
-        conditions = self._conditions
-        if self.newest_condition_only:
-            conditions = conditions * (slot == newest)[..., None]
-        actions = self.policy(
-            conditions, self._observations, self._actions, self._timesteps, slot <= newest
+        conditions, observations, actions = (
+            ring.roll(context - 1 - place, 1)
+            for ring in (self._conditions, self._observations, self._actions)
         )
-        chosen: Tensor = actions[self._rows, self._count]
-        return chosen
+        if self.newest_condition_only:
+            conditions[:, :-1] = 0
+        age = torch.arange(context - 1, -1, -1, device=self._count.device)
+        timesteps = (self._timestep[:, None] - age).clamp(min=0)
+        mask = age <= self._count[:, None]
+        chosen: Tensor = self.policy(
+            conditions, observations, actions, timesteps, mask, last_only=True
+        )
+        return chosen[:, 0]
 
-    def _extend(self, is_full: Bool[Tensor, " row"]) -> Float[Tensor, "row act"]:
-        """Return the actions of the newest steps, from what is kept of the others."""
-        anew = is_full.nonzero()[:, 0]
-        if len(anew) == 0:
-            return self._read(self._rows, is_read_anew=False)
-        actions = torch.empty_like(self._actions[:, 0])
-        actions[anew] = self._read(anew, is_read_anew=True)
-        others = (~is_full).nonzero()[:, 0]
-        if len(others):
-            actions[others] = self._read(others, is_read_anew=False)
-        return actions
-
-    def _read(self, rows: Tensor, *, is_read_anew: bool) -> Float[Tensor, "row act"]:
-        """Add the newest step, or where nothing is kept all steps, to what is kept.
+    def _extend(self, place: int) -> Float[Tensor, "row act"]:
+        """Return the actions of the newest steps, from what is kept of the others.
 
         A step has three slots: the action before it, its condition and its state. Of the first step
-        there is no action before. Rows that are read anew have equally many steps.
+        there is no action before.
         """
-        newest = self._count[rows]
-        num_steps = int(newest[0]) + 1 if is_read_anew else 1
-        place = newest[:, None] + torch.arange(1 - num_steps, 1, device=rows.device)  # [row, time]
-        before = (place - 1).clamp(min=0)
-        at = rows[:, None]
-        embedded = self._embed(at, torch.cat([before, place], 1))
-        of_before, of_place = embedded.unflatten(1, (2, num_steps, TOKENS_PER_STEP)).unbind(1)
-        tokens = torch.cat([of_before[:, :, 2:], of_place[:, :, :2]], 2).flatten(1, 2)
-        slots = TOKENS_PER_STEP * place[..., None] + torch.arange(
-            TOKENS_PER_STEP, device=rows.device
+        if self._clock >= self._full_at:
+            context = self.policy.config.context
+            rows = (self._count == context).nonzero()[:, 0]
+            self._count[rows] = context // 2
+            self._full_at = self._clock + context - int(self._count.max())
+            if len(rows):
+                actions = self._read_again(rows, context // 2 + 1)
+                if len(rows) == self._num_rows:
+                    return actions
+        mask = None
+        if self._some_begin:
+            mask = torch.ones(
+                self._num_rows, TOKENS_PER_STEP, dtype=torch.bool, device=self._count.device
+            )
+            mask[:, 0] = self._count > 0
+            self._some_begin = False
+        self._memory.place(slice(TOKENS_PER_STEP * place, TOKENS_PER_STEP * (place + 1)), mask)
+        tokens = self.policy.embedding.arriving(
+            self._actions[:, place - 1],
+            (self._conditions[:, place], self._observations[:, place]),
+            self._timestep,
         )
-        exists = torch.ones_like(slots, dtype=torch.bool)
-        exists[..., 0] = place > 0
-        self._memory.place(rows, slots.flatten(1), exists.flatten(1))
+        return self._actions_after(tokens)
+
+    def _read_again(self, rows: Int[Tensor, " row"], num_steps: int) -> Float[Tensor, "row act"]:
+        """Keep the last steps of some rows alone, the newest included, and return their actions."""
+        config, device = self.policy.config, rows.device
+        step = torch.arange(1 - num_steps, 1, device=device)
+        at = rows[:, None], (self._clock + step) % config.context
+        tokens = self.policy.embed(
+            self._conditions[at],
+            self._observations[at],
+            self._actions[at],
+            self._timestep[rows, None] + step,
+        )[:, :-1]
+        # From the condition of the first of these steps to the state of the newest.
+        end = TOKENS_PER_STEP * (self._clock + 1)
+        slots = torch.arange(end - tokens.shape[1], end, device=device)
+        self._memory.forget(rows)
+        self._memory.place(slots % (TOKENS_PER_STEP * config.context), rows=rows)
+        return self._actions_after(tokens)
+
+    def _actions_after(self, tokens: Float[Tensor, "row token width"]) -> Float[Tensor, "row act"]:
+        """Add tokens where the memory has just put them, and return the last one's actions."""
         outputs = self.policy.transformer.extend(tokens, self._memory, slice(-1, None))
         return self.policy.actions_of(outputs)[:, 0]
-
-    def _embed(self, rows: Tensor, place: Tensor) -> Tensor:
-        return self.policy.embed(
-            self._conditions[rows, place],
-            self._observations[rows, place],
-            self._actions[rows, place],
-            self._timesteps[rows, place],
-        )

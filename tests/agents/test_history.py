@@ -1,5 +1,7 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pbrl.agents.history import ActingHistory
 from pbrl.agents.sequence_policy import SequencePolicy, SequencePolicyConfig
@@ -72,6 +74,34 @@ def test_cached_acting_equals_the_policy_on_what_it_looks_back_over():
         first = 0 if step < CONTEXT else 3 * ((step - CONTEXT) // 3 + 1)
         expected = on_a_window(policy, *seen, first)
         torch.testing.assert_close(action, expected, rtol=0, atol=1e-5)
+
+
+@given(
+    resets=st.dictionaries(
+        st.integers(1, 19), st.lists(st.integers(0, 2), min_size=1, unique=True), max_size=8
+    ),
+    context=st.integers(1, 7),
+)
+@settings(max_examples=8)
+def test_cached_acting_is_exact_wherever_episodes_begin(resets, context):
+    """Rows fill their contexts at different times, alone or together, around the ring."""
+    policy, dropped = make(context=context), (context + 1) // 2
+    for action, seen in rollouts(policy, resets, 20):
+        step = len(seen[1]) - 1
+        first = 0 if step < context else dropped * ((step - context) // dropped + 1)
+        expected = on_a_window(policy, *seen, first)
+        torch.testing.assert_close(action, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_actions_are_ordinary_tensors(cached):
+    """They may be changed, and learned from."""
+    action = ActingHistory(make(), cached=cached).act(draws(3, 2), draws(3, 3))
+    assert not action.is_inference()
+    assert not action.requires_grad
+    weight = torch.ones(1, requires_grad=True)
+    (action.add_(1) * weight).sum().backward()
+    assert weight.grad is not None
 
 
 def test_uncached_acting_looks_back_over_the_whole_context_at_every_step():

@@ -87,3 +87,18 @@ def test_impossible_contexts_are_refused(options, match):
         make(**options)
     with pytest.raises(ValueError, match="must be causal"):
         SequencePolicyConfig(transformer=TransformerConfig(kind="bidirectional"))
+
+
+@pytest.mark.parametrize("timed_condition", [True, False])
+def test_the_tokens_that_arrive_with_a_step_are_those_of_the_whole(timed_condition):
+    """The action before it, its condition and its state, also where the table of places ends."""
+    policy = make(num_timesteps=6, timed_condition=timed_condition)
+    conditions, observations, actions, timesteps, _ = batch()
+    whole = policy.embed(conditions, observations, actions, timesteps)
+    for step in range(5):
+        arriving = policy.embedding.arriving(
+            actions[:, step - 1], (conditions[:, step], observations[:, step]), timesteps[:, step]
+        )
+        first = 1 if step == 0 else 0  # of a first step there is no action before
+        expected = whole[:, 3 * step - 1 + first : 3 * step + 2]
+        torch.testing.assert_close(arriving[:, first:], expected)
