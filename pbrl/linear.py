@@ -125,7 +125,7 @@ def _product(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if len(products) == 1:
         return products[0].resize_(*inputs.shape[:-1], weight.shape[-1])
     outputs = inputs.new_empty(*inputs.shape[:-1], weight.shape[-1])
-    torch.stack(products, out=outputs.view(-1, *outputs.shape[-2:]))
+    torch.stack(products, out=outputs.view(len(products), *outputs.shape[-2:]))
     return outputs
 
 

@@ -17,7 +17,7 @@ def test_linear_by_hand():
 
 
 # Both sides of the limits: small and narrow products are torch's, large ones oneDNN's.
-SHAPES = [(2, 3, 5), (300, 200, 1), (1, 300, 300), (64, 128, 96), (200, 20, 256)]
+SHAPES = [(0, 3, 5), (2, 3, 5), (300, 200, 1), (1, 300, 300), (64, 128, 96), (200, 20, 256)]
 
 
 @pytest.mark.parametrize("members", [(), (1,), (3,), (2, 3), (2, 1)])

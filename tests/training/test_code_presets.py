@@ -71,7 +71,7 @@ def test_preferences_are_learned_from_through_codes(tiny_config, where):
     twin.load_state_dict(loop.state_dict())
     loop.replay.close_open_episodes()
     for one in (loop, twin):
-        one.agent.update(one._batch())
+        one.agent.update(one.draw())
     seen = loop.collector.observations
     actions = [one.agent.act(seen, deterministic=True) for one in (loop, twin)]
     assert (actions[0] == actions[1]).all()

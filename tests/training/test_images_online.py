@@ -70,7 +70,7 @@ def test_the_replay_holds_single_frames_and_the_agent_gets_stacks():
     assert loop.replay.observation_dim == 2 * 3 * 24 * 24
     assert loop.replay.all_observations().shape == (30, 3 * 24 * 24)
     assert loop.replay.all_observations().dtype == torch.uint8
-    batch = loop._batch()
+    batch = loop.draw()
     assert isinstance(batch, MultiStepBatch)
     assert batch.observations.shape == (8, 2 * 3 * 24 * 24)
     assert {"taco_contrastive_loss", "critic_loss"} <= set(loop.metrics())
@@ -83,7 +83,7 @@ def test_state_goes_on_where_it_was():
     loops[1].load_state_dict(loops[0].state_dict())
     loops[0].replay.close_open_episodes()
     for loop in loops:
-        batch = loop._batch()
+        batch = loop.draw()
         loop.agent.update(batch)
     seen = loops[0].collector.observations
     found = [loop.agent.act(seen, deterministic=True) for loop in loops]

@@ -152,10 +152,10 @@ def test_stopping_and_going_on_asks_nothing_twice(study, people_config, tmp_path
     from pbrl.training import runner
 
     def interrupt_at(step):
-        original = runner.Run._report
+        original = runner.Run.report
 
-        def report(run, before, log, progress):
-            original(run, before, log, progress)
+        def report(run):
+            original(run)
             if run.loop.step >= step:
                 raise KeyboardInterrupt
 
@@ -166,7 +166,7 @@ def test_stopping_and_going_on_asks_nothing_twice(study, people_config, tmp_path
             monkeypatch.context() as patch,
             Person(database, made),
         ):
-            patch.setattr(runner.Run, "_report", interrupt_at(step))
+            patch.setattr(runner.Run, "report", interrupt_at(step))
             resume = out.exists()
             with pytest.raises(KeyboardInterrupt) as stopped:
                 train(people_config, out, teacher=new_teacher(database), resume=resume)
