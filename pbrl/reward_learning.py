@@ -124,8 +124,7 @@ class RewardLearner:
             ValueError: if there is no label.
         """
         session = self.begin(labelled, replay, generator, max_steps)
-        while not session.is_over:
-            session.took(self.take_pass(session))
+        self.take_passes(session)
         return self.end(session)
 
     def begin(
@@ -147,12 +146,13 @@ class RewardLearner:
         most = most if max_steps is None else min(most, max_steps)
         return FitSession(self.config, training, held_out, generator, most, world)
 
-    def take_pass(self, session: "FitSession") -> Tally:
-        """Take the gradient steps of one pass over the labels, and return what they came to."""
-        tally = Tally(session.training.labels.device)
-        for batch in session.minibatches():
-            self.take_step(session.training, batch, tally, session.generator)
-        return tally
+    def take_passes(self, session: "FitSession") -> None:
+        """Pass over the labels, a gradient step for each minibatch, until the fit is over."""
+        while not session.is_over:
+            tally = Tally(session.training.labels.device)
+            for batch in session.minibatches():
+                self.take_step(session.training, batch, tally, session.generator)
+            session.took(tally)
 
     def end(self, session: "FitSession") -> dict[str, float]:
         """Finish a fit: refresh the moments of rewards, and return its metrics."""

@@ -44,8 +44,7 @@ def _kind(learner: RewardLearner, session: FitSession, row: int) -> Hashable:
 def _take_passes(learners: Sequence[RewardLearner], sessions: Sequence[FitSession]) -> None:
     """Take passes until one of the fits is over."""
     if len(learners) == 1:
-        while not sessions[0].is_over:
-            sessions[0].took(learners[0].take_pass(sessions[0]))
+        learners[0].take_passes(sessions[0])
         return
     stack = SeedStack(learners)
     examples = joined_examples([session.training for session in sessions])

@@ -15,7 +15,6 @@ from pbrl.queries.teachers import LateTeacher, StatefulTeacher, Teacher
 from pbrl.randomness import Generators
 from pbrl.replay import ReplayBuffer
 from pbrl.reward_learning import RewardLearner
-from pbrl.reward_seeds import take_passes_together
 from pbrl.segments import Segments
 from pbrl.training.config import Control
 from pbrl.training.reward_source import AskedSession, Metrics, TrainingProgress
@@ -129,7 +128,7 @@ class PreferenceReward:
 
     def _held(self, session: AskedSession) -> Metrics:
         if session.fit is not None:
-            take_passes_together([session.fit.learner], [session.fit.session])
+            session.fit.learner.take_passes(session.fit.session)
         return self.end_session(session)
 
     def waits_for(self, step: int) -> str:

@@ -15,7 +15,6 @@ from pbrl.preference_transformer import PreferenceTransformerConfig
 from pbrl.randomness import Generators
 from pbrl.reward_learning import RewardLearner, RewardLearningConfig
 from pbrl.reward_scaling import RewardScalingConfig, scale_rewards
-from pbrl.reward_seeds import take_passes_together
 from pbrl.rewards import RewardConfig, RewardEnsemble
 from pbrl.segments import Segments
 from pbrl.training.gaussian_reward_model import GaussianRewardModel
@@ -146,7 +145,7 @@ class RewardStage:
         """
         self.begin()
         if self.fit is not None:
-            take_passes_together([self.fit.learner], [self.fit.session])
+            self.fit.learner.take_passes(self.fit.session)
         self.end()
 
     def begin(self) -> None:
