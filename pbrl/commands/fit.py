@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from pbrl.commands.seeds import check_seeds, parse_seeds, seed_folders
+from pbrl.commands.seeds import check_seeds, run_folders
 from pbrl.offline.dataset import DatasetInfo
 from pbrl.training.config import Control
 from pbrl.training.fit_config import DataConfig, FitConfig, decode_fit_config
@@ -88,8 +88,8 @@ class FitOptions:
 
     @property
     def folders(self) -> dict[int, Path]:
-        """Where the runs of several seeds go."""
-        return seed_folders(self.folder, parse_seeds(self.seeds or str(self.seed)))
+        """Where the run of each seed goes."""
+        return run_folders(self.folder, self.seed, self.seeds)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -124,7 +124,7 @@ def prepare(options: FitOptions, rest: Sequence[str] = ()) -> tuple[FitConfig[An
         ValueError: if a name is unknown, a number impossible, or a file is not what it should be.
         FileExistsError: if the folder is taken.
     """
-    folders = list(options.folders.values()) if options.seeds else [options.folder]
+    folders = list(options.folders.values())
     if options.resume and is_run(folders[0]):
         config = _parse(decode_fit_config(read_config(folders[0])), rest)
         return config, load_data(config.dataset, config.labels, config.data, config.device)

@@ -45,3 +45,8 @@ def check_seeds(seeds: str | None, seed: int, *, video: bool) -> None:
 def seed_folders(folder: Path, seeds: Sequence[int]) -> dict[int, Path]:
     """Return the folder of each seed's run: the given one, with the seed at the end of its name."""
     return {seed: folder.with_name(f"{folder.name}-{seed}") for seed in seeds}
+
+
+def run_folders(folder: Path, seed: int, seeds: str | None) -> dict[int, Path]:
+    """Return the folder of each run by its seed: the given one where there is one seed."""
+    return {seed: folder} if seeds is None else seed_folders(folder, parse_seeds(seeds))

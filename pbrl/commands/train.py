@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from pbrl.commands.seeds import check_seeds, parse_seeds, seed_folders
+from pbrl.commands.seeds import check_seeds, run_folders
 from pbrl.queries.teachers import Teacher
 from pbrl.training.code_presets import Representation
 from pbrl.training.config import Control, TrainConfig
@@ -83,13 +83,8 @@ class TrainOptions:
 
     @property
     def folders(self) -> dict[int, Path]:
-        """Where the runs of several seeds go."""
-        return seed_folders(self.folder, parse_seeds(self.seeds or str(self.seed)))
-
-    @property
-    def first_folder(self) -> Path:
-        """Of the only run, or of the first seed's."""
-        return next(iter(self.folders.values())) if self.seeds else self.folder
+        """Where the run of each seed goes."""
+        return run_folders(self.folder, self.seed, self.seeds)
 
     def __post_init__(self) -> None:
         check_seeds(self.seeds, self.seed, video=self.video)
@@ -127,8 +122,9 @@ def configure(options: TrainOptions, rest: Sequence[str] = ()) -> TrainConfig:
     Raises:
         ValueError: if a name is unknown or a number impossible.
     """
-    if options.resume and (options.first_folder / "config.json").exists():
-        stored = decode(TrainConfig, read_config(options.first_folder), "config.json")
+    first = next(iter(options.folders.values()))
+    if options.resume and (first / "config.json").exists():
+        stored = decode(TrainConfig, read_config(first), "config.json")
         return _parse(stored, rest)
     is_human = options.teacher == HUMAN
     if is_human != (options.study is not None):
