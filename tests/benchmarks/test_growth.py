@@ -1,19 +1,9 @@
-import importlib
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
 AXES = ("environments", "members", "seeds", "labels", "candidates", "replay steps")
-
-
-@pytest.fixture
-def load(monkeypatch):
-    """Return a function that imports a module of the benchmark, as the script sees it."""
-    monkeypatch.syspath_prepend(FOLDER)
-    return importlib.import_module
 
 
 @pytest.fixture

@@ -14,13 +14,6 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def load(monkeypatch):
-    """Return a function that imports a module of the benchmark, as the script sees it."""
-    monkeypatch.syspath_prepend(FOLDER)
-    return importlib.import_module
-
-
-@pytest.fixture
 def program(load, monkeypatch):
     """The program at sizes that take no time; its file has the name of the package beside it."""
     comparisons = load("speed.comparisons")

@@ -1,19 +1,6 @@
-import importlib
 import json
-from pathlib import Path
-
-import pytest
 
 from pbrl.offline import load_dataset
-
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def load(monkeypatch):
-    """Return a function that imports a module of the benchmark, as the script sees it."""
-    monkeypatch.syspath_prepend(FOLDER)
-    return importlib.import_module
 
 
 def test_every_format_holds_the_same_episodes(load, tmp_path):

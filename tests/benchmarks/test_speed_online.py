@@ -1,6 +1,4 @@
-import importlib
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,15 +8,6 @@ from torch.utils.flop_counter import FlopCounterMode
 import pbrl.linear
 from pbrl.agents.sac import SAC, SACConfig
 from pbrl.replay import Batch
-
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def load(monkeypatch):
-    """Return a function that imports a module of the benchmark, as the script sees it."""
-    monkeypatch.syspath_prepend(FOLDER)
-    return importlib.import_module
 
 
 @pytest.fixture

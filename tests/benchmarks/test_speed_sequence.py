@@ -1,4 +1,3 @@
-import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -6,15 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def load(monkeypatch):
-    """Return a function that imports a module of the benchmark, as the script sees it."""
-    monkeypatch.syspath_prepend(FOLDER)
-    return importlib.import_module
 
 
 @pytest.fixture
