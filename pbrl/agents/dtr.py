@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pbrl.checks import check_fields
 from pbrl.agents.dt import DecisionTransformer, DTConfig
 from pbrl.agents.dtr_losses import (
     coefficient,
@@ -24,6 +23,7 @@ from pbrl.agents.learning_rates import RateSchedule
 from pbrl.agents.return_actor import ReturnActor
 from pbrl.agents.sequence_policy import SequencePolicy
 from pbrl.agents.state import Parts, load_parts, state_of_parts
+from pbrl.checks import check_fields
 from pbrl.networks import EnsembleMLP, frozen, move_towards
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes
 from pbrl.replay import ReplayBuffer
@@ -45,8 +45,9 @@ class DTRConfig:
         target_rate: step of the target critics after every update, in (0, 1].
         slow_decay: share of the slow copy of the policy that stays in each of its steps. The slow
             copy says what happens after a window.
-        slow_every: updates between two steps of the slow copy.
-        slow_start: updates before its first step.
+        slow_every: the slow copy takes a step after every update before which there were a multiple
+            of so many,
+        slow_start: and more than so many.
         slow_dropout: leave dropout on in the slow copy, as the released code does: noise that
             smooths the targets.
         discard_last: of a terminal last step discard the reward, as the released code does.
@@ -56,9 +57,10 @@ class DTRConfig:
         imitation_weight: of the imitation, 0 or above.
         target_factors: returns that are tried when acting, as multiples of the best one.
         choice: "argmax" executes the candidate with the highest value, the paper's rule; "softmax"
-            tries each return ten times, with noise on all but the first few, and draws from
-            softmax(Q), the rule of the released code. It looks back over the whole context at every
-            step, without a cache.
+            tries each return ten times and draws from softmax(Q), the rule of the released code.
+            There the first candidates, as many as there are returns, are free of noise; they are
+            all of the first return, and the others are always noisy. It looks back over the whole
+            context at every step, without a cache.
     """
 
     imitation: DTConfig = field(default_factory=DTConfig)
@@ -181,13 +183,11 @@ class DTR:
 
     def actor(self, *, deterministic: bool = True) -> ReturnActor:  # noqa: ARG002  by `choice`
         """Return a policy with a memory, which tries several returns at every step."""
-        config = self.config
-        is_released = config.choice == "softmax"
-        return self.imitator.asking(
-            config.target_factors * (RELEASED_TRIES if is_released else 1),
-            choose=self._choose,
-            exact=len(config.target_factors) if is_released else None,
-        )
+        factors = self.config.target_factors
+        if self.config.choice == "argmax":
+            return self.imitator.asking(factors, choose=self._choose)
+        tries = [factor for factor in factors for _ in range(RELEASED_TRIES)]
+        return self.imitator.asking(tries, choose=self._choose, exact=len(factors))
 
     def update(self, batch: OfflineBatch) -> dict[str, Tensor]:
         """Update critics, policy and their slow copies from windows; return metrics.
@@ -197,10 +197,10 @@ class DTR:
         """
         if batch.windows is None:
             raise ValueError(f"the batch must hold what {self.batch_sizes} asks for")
-        config = self.config
+        config, done = self.config, self.num_updates
         metrics = self._update_critic(batch.windows)
         metrics |= self._update_policy(batch.windows)
-        if self.num_updates > config.slow_start and self.num_updates % config.slow_every == 0:
+        if done > config.slow_start and done % config.slow_every == 0:
             move_towards(self.slow_policy, self.policy, 1 - config.slow_decay)
         move_towards(self.target_critic, self.critic, config.target_rate)
         return metrics

@@ -132,7 +132,7 @@ def test_the_slow_copy_follows_at_its_own_pace():
         agent.update(batch)
         after = torch.cat([p.flatten() for p in agent.slow_policy.parameters()])
         moved.append(not torch.equal(before, after))
-    assert moved == [False, False, False, True, False, True]
+    assert moved == [False, False, False, False, True, False]  # after 4 updates, not after 2 or 3
     assert not torch.equal(start, parameters(agent))
 
 
@@ -203,15 +203,27 @@ def test_the_candidate_with_the_highest_value_is_taken():
 
 
 def test_the_rule_of_the_released_code_draws_among_fifty():
-    agent = make(changed(SMALL_DTR, choice="softmax"))
-    seen = []
+    """The five without noise all ask for the first return; every other candidate is noisy."""
+    replay = dataset(torch.linspace(0.5, 1.5, 36))
+    agent = make(changed(SMALL_DTR, choice="softmax"), replay=replay)
+    asked, seen = [], []
     choose = agent._choose
     agent._choose = lambda o, c: seen.append(c) or choose(o, c)
     act = agent.actor()
+    perturbed = act._perturbed
+    act._perturbed = lambda left: asked.append((left, perturbed(left))) or asked[-1][1]
     for _ in range(6):
         assert act(torch.ones(2, 3)).shape == (2, 2)
     assert all(candidates.shape == (2, 50, 2) for candidates in seen)
+    for left, noisy in asked:
+        expected = left[:, :1] * torch.tensor([1.0, 1.5, 2.0, 3.0, 4.0]).repeat_interleave(10)
+        torch.testing.assert_close(left, expected)
+        assert torch.equal(noisy[:, :5], left[:, :5])
+        assert bool((noisy[:, 5:] != left[:, 5:]).all())
+    noise = torch.cat([noisy[:, 5:] - left[:, 5:] for left, noisy in asked])
+    assert noise.std().item() == pytest.approx(0.1, rel=0.1)  # 540 draws: a tenth is 3 deviations
     first, again = seen[-1][:, :5], seen[-1][:, 5:10]
+    torch.testing.assert_close(first, first[:, :1].expand_as(first))
     assert not torch.equal(first, again)
 
 
