@@ -1,7 +1,7 @@
 """What offline learners draw: minibatches of labelled pairs, of transitions and of windows."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -85,6 +85,10 @@ class OfflineBatchSizes:
         items: segments of each list.
         segment_steps: a random window of this many steps is cut from each segment, at the same
             place for a whole batch; None takes whole segments.
+        num_timesteps: places that the learner knows for the steps of segments; segments that reach
+            further are refused. None for any number.
+        places_of: what the places of a segment's steps are counted in, its "episode" or the
+            "segment" itself.
         windows: windows of the dataset; None for none.
         steps: how far the transitions reach.
     """
@@ -94,6 +98,8 @@ class OfflineBatchSizes:
     lists: int = 0
     items: int = 0
     segment_steps: int | None = None
+    num_timesteps: int | None = None
+    places_of: Literal["episode", "segment"] = "episode"
     windows: WindowSizes | None = None
     steps: BatchSteps = ONE_STEP
 

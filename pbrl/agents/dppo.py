@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pbrl.checks import check_fields
 from pbrl.agents.learning_rates import RateSchedule
 from pbrl.agents.policies import PolicyConfig, evaluating, make_policy
 from pbrl.agents.policy_scores import half_distance
 from pbrl.agents.state import Parts, PolicyAgent
+from pbrl.checks import check_fields
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes, PairBatch
 from pbrl.preference import biased_loss, logistic_loss, mean_score, preference_metrics
 from pbrl.preference_transformer import PreferenceTransformer, PreferenceTransformerConfig
@@ -107,12 +107,17 @@ class DPPOConfig:
                 number=self.num_windows, steps=self.segment_steps, padding="right", anchor="last"
             )
             return OfflineBatchSizes(windows=windows)
-        if self.smoothness == 0:
-            return OfflineBatchSizes(pairs=self.num_pairs)
-        windows = WindowSizes(
-            number=self.num_pairs, steps=self.segment_steps + self.most_shift, padding="right"
+        windows = None
+        if self.smoothness > 0:
+            windows = WindowSizes(
+                number=self.num_pairs, steps=self.segment_steps + self.most_shift, padding="right"
+            )
+        return OfflineBatchSizes(
+            pairs=self.num_pairs,
+            num_timesteps=self.predictor.num_timesteps,
+            places_of="segment",
+            windows=windows,
         )
-        return OfflineBatchSizes(pairs=self.num_pairs, windows=windows)
 
 
 def contrastive_loss(

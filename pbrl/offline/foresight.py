@@ -30,7 +30,8 @@ class ForesightPreferences:
         foresee: steps over which rewards are compared, at least 1.
 
     Raises:
-        ValueError: if the dataset holds no reward to compare, or fewer than two steps.
+        ValueError: if the dataset holds no reward to compare, the same after every step, or fewer
+            than two steps.
     """
 
     def __init__(self, replay: ReplayBuffer, *, steps: int = 20, foresee: int = 200) -> None:
@@ -43,6 +44,11 @@ class ForesightPreferences:
             raise ValueError(f"pairs need two windows, got a dataset of {len(self._steps)} steps")
         self.window_steps = steps
         self._ahead = rewards_ahead(self._steps, foresee)
+        if not bool((self._ahead != self._ahead[0]).any()):
+            raise ValueError(
+                f"all {len(self._steps):,} windows earn the same in the next {foresee} steps: all "
+                "pairs would be ties, which prefer nothing that could be learned"
+            )
 
     @property
     def segments(self) -> SegmentIndex:

@@ -9,7 +9,7 @@ from pbrl.agents import agent_class
 from pbrl.agents.protocol import OfflineAgent
 from pbrl.feedback import TIE, LabelledQueries
 from pbrl.offline.dataset import OfflineDataset
-from pbrl.pairs import LabelledPairs, PreferenceData
+from pbrl.pairs import LabelledPairs, PreferenceData, ScoredSegments
 from pbrl.randomness import Generators, derived_seed
 from pbrl.segments import Segments
 from pbrl.training.build import EVALUATION_ENV, RANDOM_POLICY, dimensions, make_env
@@ -85,14 +85,27 @@ def _prepare(
                 "labels, and there are none"
             )
         return None, None
-    if isinstance(preferences, LabelledPairs) and not bool(
-        (preferences.labelled.labels != TIE).any()
-    ):
-        raise ValueError(
-            f"all {len(preferences)} labels are ties: they prefer nothing that could be learned"
-        )
+    _check_preferred(preferences)
     training, held_out = hold_out(preferences, config.held_out_share, generators["held-out"])
     return spoilt(training, config.control, generators["control"]), held_out
+
+
+def _check_preferred(preferences: PreferenceData) -> None:
+    """Refuse labels or scores that prefer nothing.
+
+    Raises:
+        ValueError: if there are only ties.
+    """
+    if isinstance(preferences, LabelledPairs):
+        found = f"all {len(preferences)} labels are ties"
+        is_decided = (preferences.labelled.labels != TIE).any()
+    elif isinstance(preferences, ScoredSegments):
+        found = f"all {len(preferences)} scored segments have the same score"
+        is_decided = (preferences.scores != preferences.scores[0]).any()
+    else:
+        return
+    if not bool(is_decided):
+        raise ValueError(f"{found}: they prefer nothing that could be learned")
 
 
 def _reward_stage(

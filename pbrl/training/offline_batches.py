@@ -62,8 +62,8 @@ class OfflineSampler:
         """Refuse to draw what there is not.
 
         Raises:
-            ValueError: if labels are asked for and missing, of another kind or shorter, or windows
-                that no episode has.
+            ValueError: if labels are asked for and missing, of another kind, shorter, or further
+                than the learner knows places, or windows that no episode has.
         """
         if sizes.windows is not None:
             self._sampler_of(sizes.windows)
@@ -79,6 +79,7 @@ class OfflineSampler:
                 f"segment_steps asks for windows of {sizes.segment_steps} steps, and the longest "
                 f"labelled segment has {longest}"
             )
+        _check_reach(self.preferences.segments, sizes)
 
     def draw(self, sizes: OfflineBatchSizes) -> OfflineBatch:
         """Draw what one update learns from.
@@ -140,6 +141,24 @@ class OfflineSampler:
             steps=sizes.steps,
         )
         return batch if self._view is None else batch.seen_through(self._view)
+
+
+def _check_reach(segments: SegmentIndex, sizes: OfflineBatchSizes) -> None:
+    """Refuse segments with steps for which the learner has no place."""
+    if sizes.num_timesteps is None:
+        return
+    if sizes.places_of == "episode":
+        furthest = int((segments.start + segments.length).max())
+        found = f"reach to step {furthest} of their episodes"
+    else:
+        longest = int(segments.length.max())
+        furthest = min(longest, sizes.segment_steps or longest)
+        found = f"have up to {furthest} steps"
+    if furthest > sizes.num_timesteps:
+        raise ValueError(
+            f"labelled segments {found}, and num_timesteps is {sizes.num_timesteps}: raise it to "
+            f"{furthest}"
+        )
 
 
 def seen(segments: Segments, view: View | None) -> Segments:

@@ -63,6 +63,9 @@ def test_what_cannot_be_labelled_is_refused():
         ForesightPreferences(replay()).budget(16, torch.Generator())
     with pytest.raises(ValueError, match="holds no reward to label by"):
         ForesightPreferences(replay(rewards=(0.0,) * 6))
+    with pytest.raises(ValueError, match="all 6 windows earn the same in the next 1 steps"):
+        ForesightPreferences(replay(rewards=(0.1,) * 6), foresee=1)
+    ForesightPreferences(replay(rewards=(0.1,) * 6), foresee=2)  # the last steps earn less
     with pytest.raises(ValueError, match="two windows, got a dataset of 1 steps"):
         ForesightPreferences(replay((1.0,), (1,)))
     with pytest.raises(ValueError, match="at least 1, got 0 and 200"):

@@ -3,6 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pbrl.feedback import LabelledQueries
 from pbrl.pairs import LabelledPairs, OfflineBatchSizes, ScoredSegments
 from pbrl.randomness import Generators
 from pbrl.segments import SegmentIndex
@@ -128,6 +129,25 @@ def test_what_is_missing_is_refused_before_anything_is_drawn():
     with pytest.raises(ValueError, match="windows of 16 steps, and the longest .* has 15"):
         sampler().check(OfflineBatchSizes(pairs=1, segment_steps=16))
     sampler().check(OfflineBatchSizes(pairs=1, segment_steps=15))
+
+
+def test_segments_that_reach_further_than_the_places_are_refused():
+    index = SegmentIndex(torch.tensor([[0, 1]]), torch.tensor([[0, 25]]), torch.tensor([[15, 10]]))
+    labels = LabelledQueries(index, torch.ones(1), torch.ones(1))
+    made = sampler((make_dataset(4), LabelledPairs(labels)))
+
+    def check(places, **changes):
+        made.check(OfflineBatchSizes(pairs=1, num_timesteps=places, **changes))
+
+    check(35)
+    with pytest.raises(ValueError, match="reach to step 35 .* num_timesteps is 34: raise it to 35"):
+        check(34)
+    with pytest.raises(ValueError, match="reach to step 35"):  # a window may be cut at its end
+        check(34, segment_steps=2)
+    check(15, places_of="segment")
+    check(9, places_of="segment", segment_steps=9)
+    with pytest.raises(ValueError, match="up to 15 steps, and num_timesteps is 14: raise it to 15"):
+        check(14, places_of="segment")
 
 
 def test_pairs_say_where_their_segments_begin():
