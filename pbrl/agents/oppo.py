@@ -193,7 +193,8 @@ class OPPO(AgentOfParts[OPPOConfig]):
         of_norm = norm_loss(codes, config.norm_term)
         with frozen(self.policy):
             imitation = self._reconstruct(pairs, codes)
-            loss = imitation + config.preference_weight * of_pairs + config.norm_weight * of_norm
+            loss = config.pair_imitation_weight * imitation
+            loss = loss + config.preference_weight * of_pairs + config.norm_weight * of_norm
             self._step(loss, with_policy=False)
         return {
             "pair_imitation_loss": imitation.detach(),

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pbrl.checks import check_fields
 from pbrl.agents.learning_rates import RateSchedule
 from pbrl.agents.oppo_encoder import Pooling
 from pbrl.agents.oppo_losses import NormTerm
 from pbrl.agents.sequence_policy import SequencePolicyConfig
+from pbrl.checks import check_fields
 from pbrl.pairs import OfflineBatchSizes
 from pbrl.transformer import TransformerConfig
 from pbrl.windows import WindowSizes
@@ -25,7 +25,15 @@ class OPPOConfig:
     `pbrl.offline.foresight.ForesightPreferences`. The program for people's labels: contexts of 100,
     2 heads in the policy, `context_dim` 16, `timed_condition` off, `schedule` "alternate",
     `context_rate` 1e-2, `initial_std` 1, `preference_weight` 10, `norm_term` "hinge",
-    `observation_weight` 1, `observation_noise` 0.1, and windows whose episode is drawn first.
+    `pair_imitation_weight` 2, `norm_weight` 0.2, `gradient_clip` 0.25, `observation_weight` 1,
+    `observation_noise` 0.1, and windows whose episode is drawn first.
+
+    All losses here are means. Both programs add up the imitation and the norm terms of the two
+    segments of a pair, and take one mean of the preference loss. The scripted one's whole loss is
+    thus twice ours if our `preference_weight` is half of its alpha, and its gradients are cut where
+    ours are if our `gradient_clip` is half of its own; Adam does not see a factor of the whole. In
+    the program for people's labels Adam also sees a step on windows, which is no sum of two, so
+    that there the terms of pairs count double instead.
 
     Attributes:
         policy: the transformer that acts; its context is K.
@@ -39,7 +47,9 @@ class OPPOConfig:
         windows: windows of the dataset per update, 0 or above.
         window_draw: see `WindowSizes`.
         reconstruct_pairs: in a joint update, repeat the actions of labelled segments too.
-        segment_steps: length of the window cut from each labelled segment; None takes them whole.
+        segment_steps: length of the window cut from each labelled segment, of which the rest, that
+            the label is about too, stays unseen; None takes them whole.
+        pair_imitation_weight: of the imitation of pairs in an alternate update, 0 or above.
         preference_weight: alpha, of the triplet loss beside the imitation, 0 or above.
         norm_weight: beta, of the constraint on the norm of codes, 0 or above.
         norm_term: see `norm_loss`.
@@ -75,8 +85,9 @@ class OPPOConfig:
     windows: int = 128
     window_draw: Literal["steps", "episodes"] = "steps"
     reconstruct_pairs: bool = False
-    segment_steps: int | None = 20
-    preference_weight: float = 0.1
+    segment_steps: int | None = None
+    pair_imitation_weight: float = 1.0
+    preference_weight: float = 0.05
     norm_weight: float = 0.1
     norm_term: NormTerm = "squared"
     margin: float = 1.0
@@ -89,7 +100,7 @@ class OPPOConfig:
     encoder_rate: RateSchedule = field(default_factory=lambda: RateSchedule(peak=1e-4))
     context_rate: float = 1e-3
     weight_decay: float = 1e-4
-    gradient_clip: float = 0.25
+    gradient_clip: float = 0.125
     initial_std: float = 2.0
     decoding: Decoding = "nearest"
     num_nearest: int = 20
@@ -109,6 +120,7 @@ class OPPOConfig:
                 "0 or above, and above 0 unless a joint update reconstructs pairs",
                 self.windows >= 0 and learns_actions,
             ),
+            ("pair_imitation_weight", "0 or above", self.pair_imitation_weight >= 0),
             ("preference_weight", "0 or above", self.preference_weight >= 0),
             ("norm_weight", "0 or above", self.norm_weight >= 0),
             ("margin", "0 or above", self.margin >= 0),
@@ -138,5 +150,8 @@ class OPPOConfig:
                 num_timesteps=self.policy.num_timesteps,
             )
         return OfflineBatchSizes(
-            pairs=self.num_pairs, segment_steps=self.segment_steps, windows=windows
+            pairs=self.num_pairs,
+            segment_steps=self.segment_steps,
+            num_timesteps=self.policy.num_timesteps,
+            windows=windows,
         )

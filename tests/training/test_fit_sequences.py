@@ -8,7 +8,8 @@ import torch
 from pbrl.agents.learning_rates import RateSchedule
 from pbrl.feedback import LabelledQueries
 from pbrl.offline.foresight import ForesightPreferences
-from pbrl.pairs import LabelledPairs
+from pbrl.pairs import LabelledPairs, ScoredSegments
+from pbrl.reward_scaling import RewardScalingConfig
 from pbrl.training import reward_stage
 from pbrl.training.checkpoint import load_checkpoint
 from pbrl.training.fit import fit
@@ -143,6 +144,42 @@ def test_without_an_environment_codes_are_judged_by_labels_held_out(tmp_path):
         fit(config("dt", alone), tmp_path / "dt", data=alone)
 
 
+def test_labels_on_steps_without_a_place_are_refused_before_any_learning(tmp_path):
+    folder, given = tmp_path / "run", make_data(num_pairs=40, length=30)
+    made = config("dppo", given)
+    predictor = replace(made.method.predictor, num_timesteps=10)
+    method = replace(made.method, predictor=predictor, segment_steps=10)
+    with pytest.raises(ValueError, match="segments have up to 30 steps, and num_timesteps is 10"):
+        fit(replace(made, method=method), folder, data=given)
+    endless = Data(given.dataset, ForesightPreferences(given.dataset.replay, steps=5))
+    made = config("oppo", endless)
+    policy = replace(made.method.policy, num_timesteps=25)
+    method = replace(made.method, policy=policy, windows=0, reconstruct_pairs=True)
+    with pytest.raises(
+        ValueError, match="reach to step 50 of their episodes, and num_timesteps is"
+    ):
+        fit(replace(made, method=method), folder, data=endless)
+    assert not folder.exists()
+
+
+def test_the_true_reward_keeps_its_zero(tmp_path):
+    given = data()
+    fit(config("dt", given), tmp_path / "run", data=given)
+    replay = given.dataset.replay
+    unit = replay.all_true_rewards().square().mean().sqrt()
+    torch.testing.assert_close(replay.all_rewards() * unit, replay.all_true_rewards())
+
+
+def test_dtr_standardises_the_reward_of_a_transformer_too(tmp_path):
+    given = data()
+    made = config("dtr", given)
+    reward = replace(made.reward, model="preference-transformer")
+    fit(replace(made, reward=reward), tmp_path / "run", data=given)
+    rewards = given.dataset.replay.all_rewards()
+    assert rewards.mean().item() == pytest.approx(0.0, abs=1e-4)
+    assert rewards.std(correction=0).item() == pytest.approx(1.0, abs=1e-4)
+
+
 def test_data_that_do_not_fit_are_refused_before_any_learning(tmp_path):
     folder, given = tmp_path / "run", data()
     labelled = given.preferences.labelled
@@ -150,6 +187,10 @@ def test_data_that_do_not_fit_are_refused_before_any_learning(tmp_path):
     tied = Data(given.dataset, LabelledPairs(ties))
     with pytest.raises(ValueError, match="all 40 labels are ties: they prefer nothing"):
         fit(config("oppo", tied), folder, data=tied)
+    equal = ScoredSegments(given.preferences.segments, torch.ones(len(given.preferences.segments)))
+    alike = Data(given.dataset, equal)
+    with pytest.raises(ValueError, match="all 79 scored segments have the same score: they prefer"):
+        fit(config("oppo", alike), folder, data=alike)
     long = config("pb-dt", given)
     policy = replace(long.method.policy, context=60)
     with pytest.raises(ValueError, match="windows of 60 steps are longer than every episode.* 50"):
@@ -163,6 +204,14 @@ def test_data_that_do_not_fit_are_refused_before_any_learning(tmp_path):
     unpaid.dataset.replay.all_true_rewards().zero_()
     with pytest.raises(ValueError, match="point-mass holds no reward"):
         fit(config("dt", unpaid), folder, data=unpaid)
+    unpaid.dataset.replay.all_true_rewards().fill_(1)
+    alike = "rewards of all 400 steps are 1 in the scale .* the returns of all 8 episodes 50: "
+    with pytest.raises(ValueError, match=alike):
+        fit(config("dt", unpaid), folder, data=unpaid)
+    made = config("dt", unpaid)
+    z_scored = replace(made.reward, scaling=RewardScalingConfig(kind="z-score"))
+    with pytest.raises(ValueError, match="all 400 steps of point-mass are 1: nothing is left"):
+        fit(replace(made, reward=z_scored), folder, data=unpaid)
     with pytest.raises(ValueError, match="learns from labels: give a file"):
         fit(config("oppo", unpaid), folder, data=unpaid)
     with pytest.raises(ValueError, match="learns its reward from labels"):

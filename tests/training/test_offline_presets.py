@@ -127,17 +127,42 @@ def test_oppo_s_two_programs():
     assert scripted.normalize_observations
     method = scripted.method
     assert (method.context_dim, method.policy.context, method.num_pairs) == (8, 20, 64)
-    assert (method.preference_weight, method.norm_weight, method.context_rate) == (0.1, 0.1, 1e-3)
+    # Its alpha of 0.1 and clip of 0.25 belong to twice our loss.
+    assert (method.preference_weight, method.norm_weight, method.context_rate) == (0.05, 0.1, 1e-3)
+    assert (method.gradient_clip, method.segment_steps) == (0.125, None)
     assert (method.policy_rate.warmup, method.initial_std, method.decoding) == (10_000, 2.0, "raw")
     odd = make_fit_config("data", "oppo", facts("halfcheetah-medium-expert-v2"), preset="oppo")
-    assert (odd.method.norm_weight, odd.method.preference_weight) == (0.05, 0.25)
-    assert odd.method.context_rate == 1e-2
+    assert (odd.method.norm_weight, odd.method.preference_weight) == (0.05, 0.125)
+    assert (odd.method.context_rate, odd.method.gradient_clip) == (1e-2, 0.125)
     people = make_fit_config("data", "oppo", facts("lift-ph", "robomimic", None), preset="oppo")
     method = people.method
     assert (method.context_dim, method.policy.context, method.schedule) == (16, 100, "alternate")
     assert (method.preference_weight, method.norm_term, method.context_rate) == (10, "hinge", 1e-2)
+    assert (method.pair_imitation_weight, method.norm_weight, method.gradient_clip) == (
+        2,
+        0.2,
+        0.25,
+    )
+    assert method.segment_steps is None
     assert (method.policy.transformer.num_heads, method.initial_std) == (2, 1.0)
     assert (method.observation_noise, people.eval_episodes) == (0.1, 50)
+
+
+def test_oppo_on_two_cores_reads_labelled_segments_whole():
+    method = make_fit_config("data", "oppo", facts(segment_steps=200)).method
+    assert method.segment_steps is None
+    assert (method.preference_weight, method.norm_weight, method.gradient_clip) == (0.1, 0.1, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [("can-mh", 1_050), ("Can_mh", 1_050), ("can-ph", 500), ("lift-mh", 500), ("low_dim", 500)],
+)
+def test_oppo_knows_the_longest_episodes_of_its_tasks(name, places):
+    made = make_fit_config("data", "oppo", facts(name, "robomimic", None), preset="oppo")
+    assert made.method.policy.num_timesteps == places
+    antmaze = make_fit_config("data", "oppo", facts("antmaze-large-play-v2"), preset="oppo")
+    assert antmaze.method.policy.num_timesteps == 1_001
 
 
 def test_dtr_and_its_baselines():
@@ -154,8 +179,11 @@ def test_dtr_and_its_baselines():
     assert (adroit.reward.members, adroit.reward.scaling.kind) == ("mean", "z-score")
     qt = make_fit_config("data", "pb-qt", facts(), preset="dtr").method
     assert (qt.coefficient_updates, qt.max_coefficient) == (None, 3.0)
-    for agent in ("dt", "qt"):
-        assert make_fit_config("data", agent, facts()).reward.source == "true"
+    for agent, preset in product(("dt", "qt"), ("cpu", "paper")):
+        made = make_fit_config("data", agent, facts(), preset=preset)
+        assert (made.reward.source, made.reward.scaling.kind) == ("true", "root-mean-square")
+        imitation = made.method if agent == "dt" else made.method.imitation
+        assert imitation.return_scale is None
 
 
 def test_dppo_learns_its_predictor_first():

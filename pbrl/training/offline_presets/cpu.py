@@ -99,7 +99,7 @@ def _of_sequences(agent: str, facts: Facts, iql: IQLConfig) -> Recipe:
     steps, reward, method = cpu_sequences.STEPS, None, object()
     match agent:
         case "oppo":
-            method = cpu_sequences.oppo(facts)
+            method = cpu_sequences.oppo()
         case "dppo":
             method = cpu_sequences.dppo(facts)
             steps = cpu_sequences.PREDICTOR_UPDATES + cpu_sequences.DPPO_UPDATES

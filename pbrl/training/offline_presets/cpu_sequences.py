@@ -47,15 +47,14 @@ def dtr() -> DTRConfig:
     )
 
 
-def oppo(facts: Facts) -> OPPOConfig:
-    """Return OPPO's numbers."""
-    steps = facts.segment_steps
+def oppo() -> OPPOConfig:
+    """Return OPPO's numbers; labelled segments are read whole."""
     return OPPOConfig(
         policy=policy(),
         encoder=OF_ENCODER,
         num_pairs=BATCH // 2,
         windows=BATCH,
-        segment_steps=CONTEXT if steps is None else min(CONTEXT, steps),
+        preference_weight=0.1,
         policy_rate=falling(),
         encoder_rate=falling(),
         context_rate=1e-2,
