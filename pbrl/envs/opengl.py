@@ -24,7 +24,7 @@ ADVICE = (
 _import_failure: str | None = None
 try:
     import mujoco
-except (AttributeError, ImportError, OSError) as error:  # PyOpenGL fails in each of these ways
+except (AttributeError, ImportError, OSError, RuntimeError) as error:  # each of them occurs
     if not os.environ.get("MUJOCO_GL"):
         raise
     _import_failure = f"{os.environ['MUJOCO_GL']} ({error})"

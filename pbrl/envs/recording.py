@@ -9,7 +9,12 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from jaxtyping import Bool
 from torch import Tensor
 
-from pbrl.envs.checks import autoreset_mode, check_action_space, final_observations
+from pbrl.envs.checks import (
+    EnvironmentFault,
+    autoreset_mode,
+    check_action_space,
+    final_observations,
+)
 from pbrl.replay import ReplayBuffer
 from pbrl.segments import Segments
 
@@ -59,7 +64,12 @@ class EpisodeWriter:
         Args:
             step: one row per lane.
             is_step: false for lanes that took no step of an episode this time.
+
+        Raises:
+            EnvironmentFault: if an observation, an action or a reward is not finite, naming lane
+                and values; the step is not recorded then.
         """
+        self._check(step, is_step)
         if not self.takes_episodes:
             if is_step.all():
                 self.replay.add(*step)
@@ -70,6 +80,20 @@ class EpisodeWriter:
             self._pending[lane].append(row)
             if ended[lane]:
                 self._write(lane)
+
+    def _check(self, step: Step, is_step: Bool[np.ndarray, " lane"]) -> None:
+        floats = {name: field for name, field in step._asdict().items() if field.is_floating_point()}
+        total = torch.stack([field.sum() for field in floats.values()]).sum()
+        if bool(total.isfinite()):  # one look at the device; a sum can also overflow
+            return
+        for name, field in floats.items():
+            is_bad = ~field.reshape(len(field), -1).isfinite().all(1).cpu().numpy() & is_step
+            if is_bad.any():
+                lane = int(is_bad.argmax())
+                raise EnvironmentFault(
+                    f"{name} of environment {lane} must be finite numbers, got "
+                    f"{field[lane].tolist()}; the step is not recorded"
+                )
 
     def truncate(self, lanes: Bool[np.ndarray, " lane"]) -> None:
         """End the episodes in progress of some lanes, as the end of a time limit would.

@@ -25,8 +25,10 @@ from pbrl.training.pixel_presets import ON_IMAGES, pixel_config
 from pbrl.training.preset_numbers import (
     CPU_SOURCES,
     CPU_TASKS,
+    ORACLE_PAPER,
     PEBBLE_PAPER,
     PPE,
+    PPE_EVALUATIONS,
     QPA_PAPER,
     CpuNumbers,
     TaskNumbers,
@@ -119,7 +121,11 @@ def make_config(
     )
     if not isinstance(numbers, CpuNumbers):
         is_metaworld = source == "metaworld"
-        return replace(config, eval_episodes=100 if agent == "qpa" and is_metaworld else 10)
+        return replace(
+            config,
+            eval_episodes=100 if agent == "qpa" and is_metaworld else 10,
+            score_evaluations=PPE_EVALUATIONS if preset == "ppe" else config.score_evaluations,
+        )
     return replace(
         config,
         seed_steps=numbers.seed_steps,
@@ -137,6 +143,8 @@ def _numbers(env: str, source: str, agent: str, preset: Preset) -> TaskNumbers:
             return replace(numbers, learning_rate=1e-4) if slow else numbers
         case "paper":
             table = QPA_PAPER if agent == "qpa" else PEBBLE_PAPER
+            if agent == "sac":  # the same on tasks that only QPA's code has
+                table = {**ORACLE_PAPER, **PEBBLE_PAPER}
         case "ppe":
             table = PPE
         case _:

@@ -122,3 +122,15 @@ def test_a_missing_library_that_mujoco_gl_names_stops_the_pictures_only():
     )
     assert "MUJOCO_GL asks for what is missing: osmesa" in done.stdout
     assert "libosmesa6" in done.stdout
+
+
+def test_a_word_that_mujoco_gl_does_not_know_stops_the_pictures_only():
+    program = WITHOUT_OSMESA.partition("from pbrl import envs")
+    done = subprocess.run(
+        [sys.executable, "-c", "".join(program[1:])],
+        env={**os.environ, "MUJOCO_GL": "nonsense"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "MUJOCO_GL asks for what is missing: nonsense" in done.stdout

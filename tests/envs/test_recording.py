@@ -131,3 +131,26 @@ def test_one_environment_must_not_be_reset_alone_where_all_step_together(clocks)
     env.reset()
     with pytest.raises(ValueError, match="num_envs=1"):
         env.reset(options={"reset_mask": np.array([True, False])})
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("where", ["observations", "rewards"])
+def test_what_is_not_finite_is_not_recorded(mode, where, clocks):
+    inner = clocks(mode)
+    env = envs.RecordSegments(inner)
+    drive(env, 12)
+    recorded = env.replay.num_steps
+    step = inner.step
+
+    def broken(actions):
+        observations, rewards, *rest = step(actions)
+        spoilt = {"observations": observations, "rewards": rewards}[where]
+        spoilt[1] = np.nan
+        return observations, rewards, *rest
+
+    inner.step = broken
+    with pytest.raises(envs.EnvironmentFault, match=r"rewards|observations") as caught:
+        drive(env, 6)  # longer than a call that only resets
+    assert "environment 1 must be finite numbers, got" in str(caught.value)
+    assert bool(env.replay.all_true_rewards().isfinite().all())
+    assert env.replay.num_steps >= recorded

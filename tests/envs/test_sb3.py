@@ -4,6 +4,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from pbrl.envs import EnvironmentFault
 from pbrl.envs.sb3 import RecordSegments
 
 
@@ -36,3 +37,11 @@ def test_an_algorithm_trains_through_it(env):
     PPO("MlpPolicy", env, n_steps=16, batch_size=16, n_epochs=1, device="cpu").learn(64)
     assert env.replay.num_steps == 64
     assert env.segments(4, 3, torch.Generator().manual_seed(0)).observations.shape == (4, 3, 2)
+
+
+def test_what_is_not_finite_is_not_recorded(env):
+    env.reset()
+    env.step(np.zeros((2, 1), np.float32))
+    with pytest.raises(EnvironmentFault, match="actions of environment 1 must be finite"):
+        env.step(np.array([[0.0], [np.nan]], np.float32))
+    assert env.replay.num_steps == 2

@@ -8,7 +8,7 @@ from pbrl.training.decode import decode
 from pbrl.training.files import plain
 from pbrl.training.pixel_presets import ON_IMAGES
 from pbrl.training.preset_numbers import PEBBLE_PAPER, PPE, QPA_PAPER
-from pbrl.training.presets import AGENTS, make_config
+from pbrl.training.presets import AGENTS, PRESETS, make_config
 
 
 def test_pebble_on_walker_walk_has_the_numbers_of_b_pref():
@@ -72,6 +72,25 @@ def test_every_row_spends_its_budget(table):
         asked = sum(size for _, size in FeedbackSchedule(config.preferences.schedule).plan())
         # 198 sessions fit into 1e6 steps at every 5,000: "10,000/50" really spends 9,900.
         assert 0.95 * numbers.budget <= asked <= numbers.budget, env
+
+
+@pytest.mark.parametrize("env", sorted(QPA_PAPER))
+def test_the_oracle_has_numbers_wherever_a_paper_compares_with_it(env):
+    config = make_config(env, "sac", preset="paper")
+    is_small = env.startswith("metaworld/")
+    assert config.sac.hidden_sizes == ((256, 256, 256) if is_small else (1024, 1024))
+    assert (config.batch_size, config.sac.temperature_lr) == (512 if is_small else 1024, 1e-4)
+    slow = env.startswith(("dmc/quadruped", "dmc/humanoid"))
+    assert config.sac.critic_lr == (3e-4 if is_small else 1e-4 if slow else 5e-4)
+
+
+def test_one_protocol_scores_ten_evaluations():
+    scored = {preset: make_config("dmc/walker-walk", "qpa", preset=preset) for preset in PRESETS}
+    assert {preset: config.score_evaluations for preset, config in scored.items()} == {
+        "cpu": 3,
+        "paper": 3,
+        "ppe": 10,
+    }
 
 
 def test_batched_physics_has_the_numbers_of_its_task():
