@@ -31,7 +31,7 @@ from pbrl.training.seed_runs import go_together
 
 def fit(
     config: FitConfig[Any],
-    folder: Path,
+    folder: Path | str,
     *,
     data: Data | None = None,
     resume: bool = False,
@@ -52,6 +52,7 @@ def fit(
         ValueError: if data, configuration and folder do not fit, before any learning.
         OSError: if the folder cannot be written.
     """
+    folder = Path(folder)
     if not resume:
         check_free(folder)
     data = data or load_data(config.dataset, config.labels, config.data, config.device)

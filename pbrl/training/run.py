@@ -48,7 +48,7 @@ __all__ = ["Interrupted", "load_agent", "load_policy", "train", "train_seeds"]
 
 def train(
     config: TrainConfig,
-    folder: Path,
+    folder: Path | str,
     *,
     resume: bool = False,
     teacher: Teacher | None = None,
@@ -70,7 +70,7 @@ def train(
         OSError: if the folder cannot be written.
     """
     with ExitStack() as held:
-        run, log = _open_run(config, folder, Given(teacher, resume, wandb), held)
+        run, log = _open_run(config, Path(folder), Given(teacher, resume, wandb), held)
         progress = _progress(config, run.loop.step, f"seed {config.seed}")
         with progress, interruptible() as is_interrupted:
             return run.go(log, progress, is_interrupted)
@@ -181,13 +181,13 @@ def _about(config: TrainConfig, parts: Parts) -> About:
     )
 
 
-def load_policy(folder: Path) -> tuple[Policy, TrainConfig]:
+def load_policy(folder: Path | str) -> tuple[Policy, TrainConfig]:
     """Return the deterministic policy of the newest checkpoint of a run, and its configuration.
 
     Raises:
         FileNotFoundError: if the folder holds no run or no checkpoint.
     """
-    agent, config = load_agent(folder)
+    agent, config = load_agent(Path(folder))
     return lambda observations: agent.act(observations, deterministic=True), config
 
 
