@@ -184,6 +184,11 @@ class EpisodeTable:
             raise ValueError(f"episode {int(ids[~known][0])} is not in the replay buffer")
         return self._length[entry]
 
+    def terminated(self, ids: Int[Tensor, " episode"]) -> Bool[Tensor, " episode"]:
+        """Return which episodes, all known, ended in a terminal state."""
+        entry, _ = self._find(ids)
+        return self._terminated[entry]
+
     def locate(
         self, index: SegmentIndex
     ) -> tuple[Int[Tensor, " segment"], Int[Tensor, " segment"]]:

@@ -293,6 +293,10 @@ class ReplayBuffer:
         """
         return self._episodes.lengths(episodes)
 
+    def have_terminated(self, episodes: Int[Tensor, " episode"]) -> Bool[Tensor, " episode"]:
+        """Return which of these episodes, all in the buffer, ended in a terminal state."""
+        return self._episodes.terminated(episodes)
+
     def sample_segments(
         self,
         number: int,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -22,9 +23,8 @@ class WindowSizes:
         draw: "steps" draws over all steps, so that a longer episode is drawn more often; "episodes"
             draws the episode first.
         episode_steps: cut the steps of the dataset, in their order, into pieces of this length and
-            take those for episodes, whatever really began and ended in them; a last shorter piece
-            is left out. This is what the released code of DTR does (Tu et al. 2025). None keeps to
-            the episodes.
+            take those for episodes, whatever really began and ended in them, as the released code
+            of DTR does (Tu et al. 2025); see `piece_rows`. None keeps to the episodes.
         num_timesteps: places in an episode that the learner knows; longer episodes are refused.
     """
 
@@ -73,3 +73,31 @@ class WindowBatch:
 
     def __len__(self) -> int:
         return len(self.mask)
+
+
+def piece_rows(
+    lengths: Int[Tensor, " episode"], terminated: Bool[Tensor, " episode"], piece_steps: int
+) -> Int[Tensor, "piece step"]:
+    """Return which steps of a dataset make up each piece of a fixed length.
+
+    The released code of DTR cuts what D4RL's `qlearning_dataset` returns, in which an episode that
+    was cut off is without its last step; so it is here. A last shorter piece is left out.
+
+    Args:
+        lengths: steps of each episode of the dataset, one after the other.
+        terminated: whether each ended in a terminal state.
+        piece_steps: the length.
+
+    Raises:
+        ValueError: if there is no whole piece.
+    """
+    is_kept = torch.ones(int(lengths.sum()), dtype=torch.bool, device=lengths.device)
+    is_kept[lengths.cumsum(0)[~terminated] - 1] = False
+    rows = is_kept.nonzero()[:, 0]
+    number = len(rows) // piece_steps
+    if number == 0:
+        raise ValueError(
+            f"{len(rows)} steps, without the last of each episode that was cut off, do not make a "
+            f"piece of {piece_steps}"
+        )
+    return rows[: number * piece_steps].view(number, piece_steps)

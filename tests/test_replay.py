@@ -193,6 +193,7 @@ def test_terminated_wins_over_truncated_and_only_it_stops_bootstrapping():
     for value, terminated, truncated in ((1.0, yes, yes), (2.0, no, yes), (3.0, yes, no)):
         x = torch.tensor([[value]])
         replay.add(x, x, x[0], x[0], x * 10, terminated, truncated)
+    assert replay.have_terminated(replay.completed_episodes()).tolist() == [True, False, True]
     batch = replay.sample(60, generator())
     assert set(zip(batch.observations[:, 0].tolist(), batch.terminated.tolist(), strict=True)) == {
         (1.0, 1.0),

@@ -11,16 +11,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pbrl.checks import check_fields
 from pbrl.agents.dtr_losses import masked_error, return_targets
 from pbrl.agents.learning_rates import RateSchedule
 from pbrl.agents.return_actor import Choice, ReturnActor
 from pbrl.agents.sequence_policy import SequencePolicy, SequencePolicyConfig
 from pbrl.agents.state import AgentOfParts, Parts
+from pbrl.checks import check_fields
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes
 from pbrl.replay import ReplayBuffer
 from pbrl.transformer import TransformerConfig
-from pbrl.windows import WindowBatch, WindowSizes
+from pbrl.windows import WindowBatch, WindowSizes, piece_rows
 
 SCALED_RETURN = 10.0  # the largest, where the scale follows the dataset
 
@@ -46,7 +46,8 @@ class DTConfig:
         observation_weight: weight of the error of the next observation, predicted from each action;
             1 in DTR's equations and 0 in its released command.
         cached: keep keys and values when acting; see `ActingHistory`.
-        episode_steps: see `WindowSizes`; 1,000 is what the released code of DTR does.
+        episode_steps: see `WindowSizes`; 1,000 is what the released code of DTR does. The best
+            return and the steps it is spent over are then those of the pieces.
     """
 
     policy: SequencePolicyConfig = field(
@@ -107,7 +108,8 @@ class DecisionTransformer(AgentOfParts[DTConfig]):
     Attributes:
         max_return: best return of the dataset; NaN until `prepare`.
         return_scale: what returns are divided by; NaN until it is known.
-        episode_length: steps of its longest episode.
+        episode_length: steps of its longest episode, over which a return that is asked for is
+            spent. DTR's program spends it over 1,000, which is the same on D4RL's locomotion.
 
     Raises:
         ValueError: if the generator lives elsewhere than `device`.
@@ -143,25 +145,39 @@ class DecisionTransformer(AgentOfParts[DTConfig]):
         return self.config.batch_sizes()
 
     def prepare(self, replay: ReplayBuffer) -> None:
-        """Find the best return, which is asked for when acting.
+        """Find the best return, which is asked for when acting, and the steps it is spent over.
+
+        With `episode_steps` they are those of the pieces, which the policy learns from as well.
 
         Raises:
-            ValueError: if all rewards are the same.
+            ValueError: if no reward differs from another, and no return either.
         """
-        lengths = replay.episode_lengths(replay.completed_episodes())
-        self.episode_length = int(lengths.max())
-        rewards, episode = replay.all_rewards(), replay.all_episodes().long()
-        if not bool((rewards != rewards[0]).any()):
+        rewards = replay.all_rewards()
+        self.episode_length, returns = self._returns(replay, rewards.double())
+        if not bool((rewards != rewards[0]).any() | (returns != returns[0]).any()):
             raise ValueError(
-                f"the rewards of all {len(rewards)} steps are {float(rewards[0]):g}: returns that "
-                "tell no episode from another cannot be conditioned on; learn the rewards first"
+                f"the rewards of all {len(rewards)} steps are {float(rewards[0]):g} in the scale "
+                f"that is learned from, and the returns of all {len(returns)} episodes "
+                f"{float(returns[0]):g}: returns that tell no episode from another cannot be "
+                "conditioned on; learn a reward from labels"
             )
-        returns = torch.zeros(int(episode.max()) + 1, dtype=torch.float64, device=rewards.device)
-        returns.index_add_(0, episode, rewards.double())
-        returns = returns[episode.unique()]
         self.max_return = float(returns.max())
         if self.config.return_scale is None:
             self.return_scale = float(returns.abs().max()) / SCALED_RETURN
+
+    def _returns(
+        self, replay: ReplayBuffer, rewards: Float[Tensor, " step"]
+    ) -> tuple[int, Float[Tensor, " episode"]]:
+        """Return the steps of the longest episode, or of a piece, and the return of each."""
+        episodes = replay.completed_episodes()
+        lengths = replay.episode_lengths(episodes)
+        if self.config.episode_steps is not None:
+            terminated = replay.have_terminated(episodes)
+            rows = piece_rows(lengths, terminated, self.config.episode_steps)
+            return self.config.episode_steps, rewards[rows].sum(1)
+        ids, place = replay.all_episodes().unique(return_inverse=True)
+        returns = torch.zeros(len(ids), dtype=rewards.dtype, device=rewards.device)
+        return int(lengths.max()), returns.index_add_(0, place, rewards)
 
     def act(
         self, observations: Float[Tensor, "batch obs"], deterministic: bool

@@ -1,14 +1,12 @@
 """Windows of a dataset, gathered when they are drawn."""
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from pbrl.offline.steps import DatasetSteps, dataset_steps, discounted_to_go
 from pbrl.replay import ReplayBuffer
-from pbrl.windows import WindowBatch, WindowSizes
+from pbrl.windows import WindowBatch, WindowSizes, piece_rows
 
 
 class WindowSampler:
@@ -28,10 +26,15 @@ class WindowSampler:
 
     def __init__(self, replay: ReplayBuffer, sizes: WindowSizes) -> None:
         self.sizes = sizes
-        self._steps = dataset_steps(replay)
+        self._steps = steps = dataset_steps(replay)
         self._rewards = replay.all_rewards()
+        self._is_terminal = steps.is_last & steps.terminated[steps.episode]
+        self._rows: Tensor | None = None  # of the dataset, where that is cut anew
         if sizes.episode_steps is not None:
-            self._steps = _cut_anew(self._steps, sizes.episode_steps)
+            pieces = piece_rows(steps.lengths, steps.terminated, sizes.episode_steps)
+            self._rows = pieces.flatten()
+            self._is_terminal = self._is_terminal[self._rows]
+            self._steps = _cut_anew(steps, pieces)
         longest = int(self._steps.lengths.max())
         if sizes.steps > longest:
             raise ValueError(
@@ -64,7 +67,7 @@ class WindowSampler:
         return self.read(rows)
 
     def read(self, rows: Int[Tensor, " window"]) -> WindowBatch:
-        """Return the windows that are anchored at these steps of the dataset."""
+        """Return the windows that are anchored at these steps: numbers below `num_rows`."""
         sizes, steps = self.sizes, self._steps
         episode = steps.episode[rows]
         first_row = steps.first_rows[episode]
@@ -84,48 +87,39 @@ class WindowSampler:
             return found.mul_(mask if found.ndim == 2 else mask[..., None])  # noqa: PLR2004
 
         last = start + length - 1
+        at_rewards = at if self._rows is None else self._rows[at]
         return WindowBatch(
             observations=gathered(steps.observations),
             actions=gathered(steps.actions),
-            rewards=gathered(self._rewards),
+            rewards=self._rewards[at_rewards] * mask,
             returns_to_go=gathered(self.returns_to_go()),
             timesteps=(at - first_row[:, None]) * mask,
             mask=mask,
-            terminated=steps.is_last[last] & steps.terminated[episode],
-            rows=rows,
+            terminated=self._is_terminal[last],
+            rows=rows if self._rows is None else self._rows[rows],
         )
 
     def returns_to_go(self) -> Float[Tensor, " step"]:
         """Return the sum of rewards from each step to the end of its episode."""
         version = self._rewards._version
         if self._to_go is None or self._to_go[0] != version:
-            rewards = self._rewards[: len(self._steps)]
+            rewards = self._rewards if self._rows is None else self._rewards[self._rows]
             to_go = discounted_to_go(rewards, self._steps.steps_left, 1.0)
             self._to_go = (version, to_go.to(rewards.dtype))
         return self._to_go[1]
 
 
-def _cut_anew(steps: DatasetSteps, length: int) -> DatasetSteps:
-    """Return the steps as if every piece of `length` of them were an episode.
-
-    A piece counts as terminated if its last step ended an episode in a terminal state.
-
-    Raises:
-        ValueError: if there is no whole piece.
-    """
-    number = len(steps) // length
-    if number == 0:
-        raise ValueError(f"{len(steps)} steps do not make a piece of {length}")
-    size = number * length
-    rows = torch.arange(size, device=steps.episode.device)
-    last = rows[length - 1 :: length]
-    return replace(
-        steps,
-        observations=steps.observations[:size],
-        actions=steps.actions[:size],
-        true_rewards=steps.true_rewards[:size],
-        episode=rows // length,
-        steps_left=length - rows % length,
+def _cut_anew(steps: DatasetSteps, pieces: Int[Tensor, "piece step"]) -> DatasetSteps:
+    """Return copies of the steps as if every piece were an episode."""
+    length = pieces.shape[1]
+    rows, last = pieces.flatten(), pieces[:, -1]
+    place = torch.arange(len(rows), device=rows.device)
+    return DatasetSteps(
+        observations=steps.observations[rows],
+        actions=steps.actions[rows],
+        true_rewards=steps.true_rewards[rows],
+        episode=place // length,
+        steps_left=length - place % length,
         lengths=torch.full_like(last, length),
         last_observations=steps.next_observations(last),
         terminated=steps.is_last[last] & steps.terminated[steps.episode[last]],

@@ -233,6 +233,26 @@ def test_the_best_return_and_the_longest_episode_are_found():
     assert (agent.max_return, agent.episode_length) == (9.0, 15)
 
 
+def test_the_returns_of_pieces_are_asked_for_where_pieces_are_learned_from():
+    """The two episodes that were cut off lose their last step: 12 + 8 + 14 of 36 are left."""
+    replay = dataset(torch.arange(36.0))
+    agent = make(changed(SMALL, episode_steps=10, return_scale=None), replay=replay)
+    kept = torch.cat([torch.arange(20.0), torch.arange(21.0, 35.0)])
+    returns = kept[:30].view(3, 10).sum(1)
+    assert (agent.max_return, agent.episode_length) == (float(returns.max()), 10)
+    windows = WindowSampler(replay, agent.batch_sizes.windows)
+    assert float(windows.read(torch.arange(30)).returns_to_go.max()) == agent.max_return
+    assert agent.return_scale == pytest.approx(agent.max_return / 10)
+
+
+def test_equal_rewards_of_longer_and_shorter_episodes_tell_them_apart():
+    agent = make(SMALL, replay=dataset(torch.ones(36)))
+    assert (agent.max_return, agent.episode_length) == (15.0, 15)
+    alike = "rewards of all 36 steps are 1 in the scale .* the returns of all 3 episodes 12: "
+    with pytest.raises(ValueError, match=alike):
+        agent.prepare(dataset(torch.ones(36), lengths=(12, 12, 12)))
+
+
 def test_the_scale_may_follow_the_returns_of_the_dataset():
     rewards = torch.cat([torch.full((12,), 0.5), torch.full((9,), 1.0), torch.full((15,), -1.0)])
     agent = make(dataclasses.replace(SMALL, return_scale=None), replay=dataset(rewards))

@@ -3,7 +3,7 @@ import torch
 
 from pbrl.offline.windows import WindowSampler
 from pbrl.replay import ReplayBuffer
-from pbrl.windows import WindowSizes
+from pbrl.windows import WindowSizes, piece_rows
 
 LENGTHS = (5, 2, 3)
 
@@ -83,26 +83,40 @@ def test_changed_rewards_change_the_returns():
 
 
 def test_pieces_of_a_fixed_length_mix_episodes_as_the_released_code_of_dtr_does():
+    """Steps 4 and 9 were cut off by a time limit: D4RL's `qlearning_dataset` has no such step."""
     windows = sampler(episode_steps=4)
     assert windows.num_rows == 8
     batch = windows.read(torch.tensor([3, 4, 6]))
-    assert batch.observations[..., 0].tolist() == [[0, 0, 3], [4, 5, 6], [0, 6, 7]]
+    assert batch.observations[..., 0].tolist() == [[0, 0, 3], [5, 6, 7], [0, 7, 8]]
+    assert batch.rewards.tolist() == [[0, 0, 3], [5, 6, 7], [0, 7, 8]]
     assert batch.timesteps.tolist() == [[0, 0, 3], [0, 1, 2], [0, 2, 3]]
-    assert batch.returns_to_go.tolist() == [[0, 0, 3], [22, 18, 13], [0, 13, 7]]
-    # Step 6 ended an episode in a terminal state, and stands inside a piece.
-    assert batch.terminated.tolist() == [False, False, False]
+    assert batch.returns_to_go.tolist() == [[0, 0, 3], [26, 21, 15], [0, 15, 8]]
+    assert batch.rows.tolist() == [3, 5, 7]
 
 
-def test_a_piece_that_ends_with_an_episode_ends_as_that_did():
-    windows = sampler(episode_steps=7)
-    assert windows.read(torch.tensor([5])).terminated.tolist() == [True]
+def test_a_window_of_a_piece_ends_where_its_last_step_ended_an_episode():
+    windows = sampler(episode_steps=8, steps=2).read(torch.arange(8))
+    # Step 6 ended an episode in a terminal state, and stands inside the piece.
+    assert windows.observations[:, -1, 0].tolist() == [1, 2, 3, 5, 6, 7, 8, 8]
+    assert windows.terminated.tolist() == [False] * 4 + [True] + [False] * 3
+
+
+def test_every_piece_of_time_limited_episodes_mixes_two_of_them():
+    """By simulation of the released script 19 of 19 pieces of 20 episodes do."""
+    rows = piece_rows(torch.full((20,), 1_000), torch.zeros(20, dtype=torch.bool), 1_000)
+    assert rows.shape == (19, 1_000)
+    episodes = rows // 1_000
+    assert bool((episodes[:, 0] != episodes[:, -1]).all())
+    assert [int((one == one[0]).sum()) for one in episodes[:3]] == [999, 998, 997]
+    whole = piece_rows(torch.full((20,), 1_000), torch.ones(20, dtype=torch.bool), 1_000)
+    assert torch.equal(whole.flatten(), torch.arange(20_000))
 
 
 @pytest.mark.parametrize(
     ("options", "match"),
     [
         ({"steps": 6}, "windows of 6 steps are longer than every episode: the longest has 5"),
-        ({"episode_steps": 11}, "10 steps do not make a piece of 11"),
+        ({"episode_steps": 11}, "8 steps, without the last of each .* do not make a piece of 11"),
         ({"episode_steps": 2}, "at least the 3 steps of a window"),
         ({"num_timesteps": 4}, "episodes of 5 steps, and num_timesteps is 4: raise it to 5"),
         ({"number": 0}, "number of windows must be at least 1"),
