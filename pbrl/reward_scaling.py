@@ -9,7 +9,8 @@ from torch import Tensor
 
 from pbrl.replay import ReplayBuffer
 
-Scaling = Literal["none", "return-range", "z-score"]
+MemberRule = Literal["mean", "standardized"]
+Scaling = Literal["none", "return-range", "root-mean-square", "z-score"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,9 @@ class RewardScalingConfig:
     Attributes:
         kind: "return-range" stretches the returns of episodes to a range of `factor`, as IQL and
             Preference Transformer do (Kim et al. 2023, their code); "z-score" makes the mean of all
-            rewards 0 and their standard deviation 1; "none" leaves them.
+            rewards 0 and their standard deviation 1; "root-mean-square" makes the mean of their
+            squares 1 and leaves 0 at 0, so that an episode earns what it earned, in another unit;
+            "none" leaves them.
         factor: of "return-range", above 0; 1,000 there.
         spread_lowest: with "return-range", first take the lowest return off every episode, in equal
             parts over its steps: theirs on AntMaze.
@@ -40,13 +43,21 @@ class RewardScalingConfig:
             raise ValueError('spread_lowest belongs to the kind "return-range"')
 
 
-def joined_members(rewards: Float[Tensor, "member step"]) -> Float[Tensor, " step"]:
-    """Return the mean over the members of what each says, standardised over the steps by itself.
+def joined_members(
+    rewards: Float[Tensor, "member step"], rule: MemberRule = "standardized"
+) -> Float[Tensor, " step"]:
+    """Return the mean over the members of what each says.
 
-    DTR's ensemble normalisation (Tu et al. 2025). The result has mean 0 and a standard deviation of
-    1 only if the members agree: where they do not, the rewards shrink. A member that gives all
-    steps the same reward tells nothing and is left out; if all do, the result is 0.
+    Args:
+        rewards: of the steps of a dataset.
+        rule: "standardized" first brings each member to mean 0 and standard deviation 1 over the
+            steps, DTR's ensemble normalisation (Tu et al. 2025). The result has mean 0 and a
+            standard deviation of 1 only if the members agree: where they do not, the rewards
+            shrink. A member that gives all steps the same reward tells nothing and is left out; if
+            all do, the result is 0. "mean" takes the members as they are.
     """
+    if rule == "mean":
+        return rewards.mean(0)
     centred = rewards - rewards.mean(1, keepdim=True)
     std = centred.square().mean(1, keepdim=True).sqrt()
     smallest = torch.finfo(rewards.dtype).eps * rewards.abs().amax(1, keepdim=True)
@@ -84,6 +95,9 @@ def scaled(
         case "z-score":
             std = rewards.std(correction=0).clamp(min=torch.finfo(rewards.dtype).tiny)
             values = (rewards - rewards.mean()) / std
+        case "root-mean-square":
+            size = rewards.square().mean().sqrt()
+            values = rewards / size.clamp(min=torch.finfo(rewards.dtype).tiny)
         case "return-range":
             values = _by_return_range(rewards, episode, config)
     return values + config.shift

@@ -25,7 +25,8 @@ def test_antmaze_by_hand():
 
 @pytest.mark.parametrize("factor", [0.01, 3.0, 1e4])
 def test_the_scale_of_a_learned_reward_does_not_matter(factor):
-    for config in (MUJOCO, ANTMAZE, RewardScalingConfig(kind="z-score")):
+    kinds = [RewardScalingConfig(kind=kind) for kind in ("z-score", "root-mean-square")]
+    for config in (MUJOCO, ANTMAZE, *kinds):
         before, after = (scaled(one, EPISODES, config) for one in (REWARDS, factor * REWARDS))
         torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-4)
 
@@ -36,6 +37,14 @@ def test_z_scores():
     assert after.std(correction=0).item() == pytest.approx(1.0, abs=1e-5)
     constant = scaled(torch.ones(5), EPISODES[:5], RewardScalingConfig(kind="z-score"))
     assert constant.tolist() == [0.0] * 5
+
+
+def test_another_unit_leaves_zero_where_it_is():
+    unit = RewardScalingConfig(kind="root-mean-square")
+    after = scaled(torch.tensor([3.0, 0.0, -4.0, 0.0]), EPISODES[:4], unit)
+    torch.testing.assert_close(after, torch.tensor([1.2, 0.0, -1.6, 0.0]))  # over sqrt(25 / 4)
+    assert scaled(torch.full((5,), 7.0), EPISODES[:5], unit).tolist() == [1.0] * 5
+    assert scaled(torch.zeros(5), EPISODES[:5], unit).tolist() == [0.0] * 5
 
 
 def test_none_only_shifts():
@@ -73,6 +82,8 @@ def test_members_are_standardised_each_by_itself_by_hand():
     expected = torch.tensor([-1.227761, 0.333333, 0.333333, 0.561094])
     torch.testing.assert_close(joined, expected, atol=1e-5, rtol=0)
     assert joined.std(correction=0).item() == pytest.approx(0.714920, abs=1e-5)
+    plain = joined_members(members, "mean")
+    torch.testing.assert_close(plain, torch.tensor([-0.1, 0.54, 0.57, 0.01]))
 
 
 def test_shifted_stretched_and_permuted_members_come_to_the_same():

@@ -97,9 +97,9 @@ class GaussianRewardModel:
         tally.add_distance((std * segments.mask).sum() / segments.mask.sum())
 
     @torch.no_grad()
-    def step_rewards(self, replay: ReplayBuffer) -> Float[Tensor, " step"]:
-        """Return the mean reward of every step of a dataset."""
-        return torch.cat([self.network(*part)[0] for part in step_parts(replay)])
+    def step_rewards(self, replay: ReplayBuffer) -> Float[Tensor, "member step"]:
+        """Return the mean reward of every step of a dataset, of the one network."""
+        return torch.cat([self.network(*part)[0] for part in step_parts(replay)])[None]
 
     @torch.no_grad()
     def segment_scores(self, segments: Segments) -> Float[Tensor, "*shape"]:

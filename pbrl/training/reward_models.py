@@ -2,7 +2,7 @@
 
 import copy
 import math
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -18,14 +18,11 @@ from pbrl.preference import is_correct, make_loss
 from pbrl.preference_transformer import PreferenceTransformer, PreferenceTransformerConfig
 from pbrl.replay import ReplayBuffer
 from pbrl.reward_learning import RewardLearner, RewardLearningConfig
-from pbrl.reward_scaling import joined_members
-from pbrl.rewards import RewardEnsemble
 from pbrl.segments import Segments
 from pbrl.tally import Tally
 from pbrl.training.reward_passes import fit_in_passes, step_parts
 from pbrl.windows import WindowSizes
 
-MemberRule = Literal["mean", "standardized"]
 WINDOWS_AT_ONCE = 256
 
 
@@ -43,8 +40,8 @@ class RewardModel(Protocol):
         """Learn from the labels, see `RewardLearner.fit`; a fit in parts is the same fit."""
         ...
 
-    def step_rewards(self, replay: ReplayBuffer) -> Float[Tensor, " step"]:
-        """Return the reward of every step of a dataset."""
+    def step_rewards(self, replay: ReplayBuffer) -> Float[Tensor, "member step"]:
+        """Return the reward of every step of a dataset, of each network that there is."""
         ...
 
     def segment_scores(self, segments: Segments) -> Float[Tensor, "*shape"]:
@@ -61,32 +58,15 @@ class RewardModel(Protocol):
 
 
 class EnsembleReward(RewardLearner):
-    """An ensemble of perceptrons.
-
-    Args:
-        config: how it is fitted.
-        ensemble: the networks.
-        members: how their rewards are joined, "mean" or as `joined_members` does.
-        generator: see `RewardLearner`.
-    """
-
-    def __init__(
-        self,
-        config: RewardLearningConfig,
-        ensemble: RewardEnsemble,
-        members: MemberRule = "mean",
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(config, ensemble, generator)
-        self.members = members
+    """An ensemble of perceptrons; see `RewardLearner`."""
 
     @torch.no_grad()
-    def step_rewards(self, replay: ReplayBuffer) -> Float[Tensor, " step"]:
-        """Return the reward of every step of a dataset."""
-        parts = step_parts(replay)
-        if self.members == "mean":
-            return torch.cat([self.ensemble.mean_reward(*part) for part in parts])
-        return joined_members(torch.cat([self.ensemble(*part) for part in parts], 1))
+    def step_rewards(self, replay: ReplayBuffer) -> Float[Tensor, "member step"]:
+        """Return the reward of every step of a dataset, of each member."""
+        rewards = torch.cat([self.ensemble(*part) for part in step_parts(replay)], 1)
+        if self.ensemble.config.normalize_rewards:
+            return self.ensemble.reward_moments.standardize(rewards)
+        return rewards
 
     @torch.no_grad()
     def segment_scores(self, segments: Segments) -> Float[Tensor, "*shape"]:
@@ -176,8 +156,8 @@ class TransformerReward:
         tally.add(loss, is_right[None, :, None], counts[None, :, None])
 
     @torch.no_grad()
-    def step_rewards(self, replay: ReplayBuffer) -> Float[Tensor, " step"]:
-        """Return the reward of every step of a dataset."""
+    def step_rewards(self, replay: ReplayBuffer) -> Float[Tensor, "member step"]:
+        """Return the reward of every step of a dataset, of the one network."""
         longest = int(dataset_steps(replay).lengths.max())
         sizes = WindowSizes(
             number=WINDOWS_AT_ONCE, steps=min(self.segment_steps, longest), anchor="last"
@@ -190,7 +170,7 @@ class TransformerReward:
 
         with evaluating(self.network):
             rows = torch.arange(sampler.num_rows, device=replay.device)
-            return torch.cat([rewards(part) for part in rows.split(WINDOWS_AT_ONCE)])
+            return torch.cat([rewards(part) for part in rows.split(WINDOWS_AT_ONCE)])[None]
 
     @torch.no_grad()
     def segment_scores(self, segments: Segments) -> Float[Tensor, "*shape"]:

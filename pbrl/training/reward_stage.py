@@ -14,13 +14,12 @@ from pbrl.pairs import LabelledPairs, PreferenceData
 from pbrl.preference_transformer import PreferenceTransformerConfig
 from pbrl.randomness import Generators
 from pbrl.reward_learning import RewardLearner, RewardLearningConfig
-from pbrl.reward_scaling import RewardScalingConfig, scale_rewards
+from pbrl.reward_scaling import MemberRule, RewardScalingConfig, joined_members, scale_rewards
 from pbrl.rewards import RewardConfig, RewardEnsemble
 from pbrl.segments import Segments
 from pbrl.training.gaussian_reward_model import GaussianRewardModel
 from pbrl.training.reward_models import (
     EnsembleReward,
-    MemberRule,
     RewardModel,
     TransformerReward,
 )
@@ -41,8 +40,9 @@ class RewardStageConfig:
             perceptron that also says how uncertain it is, for labels that may be wrong (PEARL, Liu
             et al. 2024).
         network: the perceptrons.
-        members: how their rewards are joined: their "mean", or the mean of what each is after it
-            has been "standardized" over the dataset, as in DTR (Tu et al. 2025).
+        members: how the rewards of several networks are joined: their "mean", or the mean of what
+            each is after it has been "standardized" over the dataset, as in DTR (Tu et al. 2025).
+            One network alone can be standardised too. See `joined_members`.
         transformer: the network of the second kind.
         gaussian: the network of the third.
         learning: how they are fitted: in one session, whose accuracy is taken over each pass. Pairs
@@ -93,6 +93,12 @@ def take_true_rewards(dataset: OfflineDataset, scaling: RewardScalingConfig) -> 
     true = dataset.replay.all_true_rewards()
     if not bool(true.any()):
         raise ValueError(f"the dataset {dataset.info.name} holds no reward: all of them are 0")
+    if scaling.kind == "z-score" and bool((true == true[0]).all()):
+        raise ValueError(
+            f"the rewards of all {len(true)} steps of {dataset.info.name} are {float(true[0]):g}: "
+            'nothing is left of them after "z-score"; choose another kind of reward.scaling, such '
+            'as "none", or learn a reward from labels'
+        )
     dataset.replay.all_rewards().copy_(true)
     scale_rewards(dataset.replay, scaling)
 
@@ -195,7 +201,7 @@ class RewardStage:
 
     def _relabel(self) -> None:
         replay = self.dataset.replay
-        rewards = self.model.step_rewards(replay)
+        rewards = joined_members(self.model.step_rewards(replay), self.config.members)
         found = correlation(rewards, replay.all_true_rewards())
         self.recovery = {} if found is None else {STEP_CORRELATION: found}
         replay.all_rewards().copy_(rewards)
@@ -244,7 +250,7 @@ def _model(
         device=dataset.replay.device,
         generator=generators["initial"],
     )
-    return EnsembleReward(config.learning, ensemble, config.members, generators["initial"])
+    return EnsembleReward(config.learning, ensemble, generators["initial"])
 
 
 def _pairs_of(

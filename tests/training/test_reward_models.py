@@ -58,7 +58,7 @@ def test_a_transformer_learns_the_reward_from_the_labels():
 def test_the_reward_of_a_step_is_that_of_the_last_of_its_window():
     made = completed(stage())
     replay, network = made.dataset.replay, made.model.network.eval()
-    rewards = made.model.step_rewards(replay)
+    (rewards,) = made.model.step_rewards(replay)
     steps = dataset_steps(replay)
     for row, first in ((0, 0), (9, 0), (14, 0), (30, 16), (52, 50)):  # windows of 15 steps
         part = slice(first, row + 1)
@@ -99,6 +99,27 @@ def test_members_are_joined_as_configured():
     assert rewards.mean().item() == pytest.approx(0.0, abs=1e-4)
     assert 0.0 < rewards.std().item() <= 1.0
     assert not torch.allclose(rewards, mean)
+
+
+@pytest.mark.parametrize("model", ["preference-transformer", "gaussian"])
+def test_a_single_network_is_standardised_as_members_are(model):
+    learning = dataclasses.replace(TRANSFORMER.learning, passes=3)
+    plain = dataclasses.replace(TRANSFORMER, model=model, learning=learning)
+    given = completed(stage(plain)).dataset.replay.all_rewards()
+    standardized = completed(stage(dataclasses.replace(plain, members="standardized")))
+    rewards = standardized.dataset.replay.all_rewards()
+    expected = (given - given.mean()) / given.std(correction=0)
+    torch.testing.assert_close(rewards, expected, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(rewards, given, atol=0.1)
+
+
+def test_members_may_be_normalised_before_their_mean_is_taken():
+    network = RewardConfig(num_members=2, hidden_sizes=(8,), normalize_rewards=True)
+    learning = RewardLearningConfig(batch_size=16, passes=2)
+    made = completed(stage(RewardStageConfig(network=network, learning=learning)))
+    steps = dataset_steps(made.dataset.replay)
+    expected = made.model.ensemble.mean_reward(steps.observations, steps.actions)
+    torch.testing.assert_close(made.dataset.replay.all_rewards(), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_what_a_transformer_cannot_do_is_refused():

@@ -102,6 +102,9 @@ def test_true_rewards_are_taken_and_scaled():
     replay.all_true_rewards().zero_()
     with pytest.raises(ValueError, match="point-mass holds no reward"):
         take_true_rewards(dataset, RewardScalingConfig())
+    replay.all_true_rewards().fill_(1.5)
+    with pytest.raises(ValueError, match="all 200 steps of point-mass are 1.5: nothing is left"):
+        take_true_rewards(dataset, RewardScalingConfig(kind="z-score"))
 
 
 def test_impossible_configurations_are_refused():
