@@ -32,7 +32,8 @@ class OfflineLoop:
         num_labels: preferences that are learned from.
 
     Raises:
-        ValueError: if the agent learns from what the sampler does not have.
+        ValueError: if the agent learns from what the sampler does not have, or from rewards that
+            are there and do not suit it.
     """
 
     def __init__(  # noqa: PLR0913  keyword-only
@@ -56,6 +57,13 @@ class OfflineLoop:
         self.step = 0
         self._is_due = False
         self._metrics: dict[str, Tensor] = {}
+        if stage is None:
+            self._show_dataset()
+
+    def _show_dataset(self) -> None:
+        """Let the agent look at the dataset, or refuse it."""
+        if isinstance(self.agent, LooksAtDataset):
+            self.agent.prepare(self.sampler.dataset.replay)
 
     @property
     def num_updates(self) -> int:
@@ -93,8 +101,8 @@ class OfflineLoop:
         self._is_due = not self.is_preparing
         if self.stage is not None and self.is_preparing:
             self.stage.begin()
-        elif self.step == 0 and isinstance(self.agent, LooksAtDataset):
-            self.agent.prepare(self.sampler.dataset.replay)
+        elif self.stage is not None and self.step == 0:
+            self._show_dataset()
 
     @property
     def fit(self) -> RewardFit | None:
