@@ -1,3 +1,5 @@
+from itertools import product
+
 import pytest
 
 from pbrl.agents.cpl_variants import VARIANTS

@@ -153,9 +153,10 @@ def of_dtr(agent: str, method: DTRConfig) -> Any:
 def reward_of_dtr(agent: str, reward: RewardStageConfig) -> RewardStageConfig:
     """Return what a relative of DTR learns from.
 
-    Learned rewards, known but for a shift, get mean 0 and standard deviation 1; DTR's get its own
-    normalisation. A true reward only gets another unit. A shift would pay for long episodes, or for
-    short ones, what the task does not: in DTR's paper normalising true rewards cost 12.6 %.
+    Learned rewards, which labels leave open up to a shift, get mean 0 and standard deviation 1;
+    DTR's get its own normalisation. A true reward only gets another unit. A shift would pay for
+    long episodes, or for short ones, what the task does not: in DTR's paper normalising true
+    rewards cost about 12.6 %.
     """
     if agent == "dtr":
         return replace(reward, members="standardized", scaling=RewardScalingConfig())
