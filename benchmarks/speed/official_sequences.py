@@ -23,6 +23,7 @@ from speed.official import importable
 from speed.transformers_stand_in import modules
 
 PACKAGE = "decision_transformer"
+EPSILON = 1e-8  # of torch's Adam
 
 
 @contextmanager
@@ -52,6 +53,11 @@ def _found(folder: Path, **names: str) -> types.SimpleNamespace:
 
 def oppo_step(checkout: Path, agent: OPPO, batches: list[tuple[Tensor, ...]]) -> Any:
     """Return a step of the program for scripted labels, from the parameters of ours.
+
+    Its loss of imitation and norm is the sum over the two batches where ours is the mean, so that
+    its alpha is twice our `preference_weight`; its clip, 0.25, should be twice ours. Adam's epsilon
+    is twice ours too, the one thing in it that sees a factor of the whole loss; the program leaves
+    it at 1e-8, which tells first in the fifth digit.
 
     Args:
         checkout: of github.com/bkkgbkjb/OPPO.
@@ -104,21 +110,26 @@ def oppo_step(checkout: Path, agent: OPPO, batches: list[tuple[Tensor, ...]]) ->
         rest = torch.zeros(1)
         return observations, actions, rest, rest, earned[:, None, None], timesteps, mask.long()
 
-    def adamw(parameters: Any, rate: float) -> torch.optim.AdamW:
-        return torch.optim.AdamW(parameters, lr=rate, weight_decay=config.weight_decay)
+    def adamw(parameters: Any, rate: float, epsilon: float = EPSILON) -> torch.optim.AdamW:
+        decay = config.weight_decay
+        return torch.optim.AdamW(parameters, lr=rate, eps=epsilon, weight_decay=decay)
 
+    of_decoder = adamw(decoder.parameters(), config.policy_rate.peak, 2 * EPSILON)
+    warmup = torch.optim.lr_scheduler.LambdaLR(
+        of_decoder, lambda done: config.policy_rate.at(done) / config.policy_rate.peak
+    )
     trainer = found.trainer(
         encoder,
         decoder,
-        adamw(decoder.parameters(), config.policy_rate.peak),
-        adamw(encoder.parameters(), config.encoder_rate.peak),
+        of_decoder,
+        adamw(encoder.parameters(), config.encoder_rate.peak, 2 * EPSILON),
         context,
         adamw([context], config.context_rate),
         len(batches[0][0]),
         get_batch,
         lambda _, action, __, ___, target, ____: (action - target).square().mean(),
         str(agent.context.device),
-        pref_loss_ratio=config.preference_weight,
+        pref_loss_ratio=2 * config.preference_weight,
         phi_norm_loss_ratio=config.norm_weight,
     )
     encoder.train()
@@ -126,6 +137,7 @@ def oppo_step(checkout: Path, agent: OPPO, batches: list[tuple[Tensor, ...]]) ->
 
     def step() -> dict[str, float]:
         preference, imitation, norm = trainer.train_step()
+        warmup.step()
         # Theirs are sums over the two batches, ours means.
         halves = {"imitation_loss": imitation / 2, "norm_loss": norm / 2}
         return halves | {"preference_loss": preference}

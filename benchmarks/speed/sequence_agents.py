@@ -11,6 +11,7 @@ from pbrl.agents.dtr import DTR, DTRConfig
 from pbrl.agents.history import ActingHistory
 from pbrl.agents.oppo import OPPO
 from pbrl.agents.oppo_config import OPPOConfig
+from pbrl.agents.oppo_encoder import PADDED_ACTION
 from pbrl.agents.sequence_policy import SequencePolicy, SequencePolicyConfig
 from pbrl.offline.dataset import DatasetInfo
 from pbrl.offline.windows import WindowSampler
@@ -25,6 +26,7 @@ from speed.measure import Row, moved, repeated, stored_episodes, time_in_turns
 OBSERVATION_DIM, ACTION_DIM = 11, 3  # hopper
 LEAST_UPDATES, LEAST_ACTING = 2.0, 3.0
 MOST_DIFFERENCE = 1e-5
+COMPARED_UPDATES = 4
 CONTEXT, ACTED_STEPS = 20, 60
 NUM_ENVS = (1, 64)
 SMALL_FACTS = Facts(
@@ -40,6 +42,8 @@ WINDOW_STEPS = (20, 100)
 def oppo_updates(rounds: int, checkout: Path | None) -> list[Row]:
     """Time OPPO's update on 2 x 64 labelled windows, and ours at the size for two cores."""
     rows = _updates("OPPO", make_oppo(RELEASED_OPPO), rounds, checkout, their_oppo)
+    if checkout is not None:
+        rows.append(oppo_parity(checkout, their_oppo))
     small = make_fit_config("data", "oppo", SMALL_FACTS).method
     return rows + _updates("OPPO", make_oppo(small, "cpu preset"), rounds, None, their_oppo)
 
@@ -100,9 +104,44 @@ def largest_difference(agent: Any, batch: OfflineBatch, checkout: Path, build: A
     """Return the largest relative difference between losses of the first update."""
     step = build(checkout, agent, batch)
     ours, theirs = agent.update(batch), step()
-    # OPPO's preference loss is taken after the update of the encoder, where clipping differs.
-    names = [name for name in theirs if name != "preference_loss"]
-    return max(abs(float(ours[name]) - theirs[name]) / abs(theirs[name]) for name in names)
+    return _difference(ours, theirs)
+
+
+def oppo_parity(checkout: Path, build: Any) -> Row:
+    """Compare the losses of OPPO's first updates on windows that are padded in front."""
+    case, agent, batch = make_oppo(RELEASED_OPPO)
+    agent, batch = without_dropout(agent, padded(batch))
+    step = build(checkout, agent, batch)
+    difference = max(_difference(agent.update(batch), step()) for _ in range(COMPARED_UPDATES))
+    return Row(
+        section="OPPO update",
+        case=f"{case}, padded",
+        contender="pbrl",
+        note=f"losses of {COMPARED_UPDATES} updates equal to {difference:.0e}",
+        aim=f"losses equal to {MOST_DIFFERENCE:.0e}",
+        is_met=difference <= MOST_DIFFERENCE,
+    )
+
+
+def _difference(ours: dict[str, Tensor], theirs: dict[str, float]) -> float:
+    return max(abs(float(ours[name]) - value) / abs(value) for name, value in theirs.items())
+
+
+def padded(batch: OfflineBatch) -> OfflineBatch:
+    """Return pairs whose segments are padded in front, by 0 to all but one of their steps.
+
+    The first segments have as many steps as the second: the program takes the mean of the means of
+    the two, we the mean of all steps.
+    """
+    pairs = batch.pairs
+    assert pairs is not None and pairs.starts is not None  # noqa: PT018  made below
+    steps = pairs.segments.mask.shape[-1]
+    padding = torch.arange(len(pairs), device=pairs.starts.device) % steps
+    padding = torch.stack([padding, padding.flip(0)], 1)
+    mask = torch.arange(steps, device=padding.device) >= padding[..., None]
+    actions = pairs.segments.actions * mask[..., None]
+    segments = replace(pairs.segments, actions=actions, mask=mask)
+    return replace(batch, pairs=replace(pairs, segments=segments, starts=pairs.starts - padding))
 
 
 def make_oppo(
@@ -172,12 +211,14 @@ def their_oppo(checkout: Path, agent: OPPO, batch: OfflineBatch) -> Any:
     pairs = batch.pairs
     assert pairs is not None and pairs.starts is not None  # noqa: PT018  made above
     time = torch.arange(pairs.segments.mask.shape[-1], device=pairs.starts.device)
+    mask = pairs.segments.mask
+    actions = pairs.segments.actions.masked_fill(~mask[..., None], PADDED_ACTION)
     halves = [
         (
             pairs.segments.observations[:, place],
-            pairs.segments.actions[:, place],
-            pairs.starts[:, place, None] + time,
-            pairs.segments.mask[:, place],
+            actions[:, place],
+            (pairs.starts[:, place, None] + time) * mask[:, place],
+            mask[:, place],
             pairs.labels if place else 1 - pairs.labels,  # what the better one earns
         )
         for place in range(2)

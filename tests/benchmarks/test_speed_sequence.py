@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from pbrl.agents.oppo_steps import steps_of_pairs
+
 
 @pytest.fixture
 def tiny(load, monkeypatch):
@@ -78,6 +80,45 @@ def test_a_contest_is_judged_by_time_and_by_losses(tiny):
     assert tiny.largest_difference(still, given, Path(), theirs(1.01)) == pytest.approx(
         0.01, rel=0.05
     )
+
+
+def test_oppo_is_compared_over_several_updates_on_padded_windows(tiny):
+    def theirs(factor):
+        def build(_, ours, given):
+            other = tiny.make_oppo(ours.config)[1]
+
+            def step():
+                metrics = other.update(given)
+                names = ("imitation_loss", "norm_loss", "preference_loss")
+                return {name: factor ** (name == names[2]) * float(metrics[name]) for name in names}
+
+            return step
+
+        return build
+
+    row = tiny.oppo_parity(Path(), theirs(1.0))
+    assert (row.is_met, row.note) == (True, "losses of 4 updates equal to 0e+00")
+    assert row.case.endswith("padded")
+    assert not tiny.oppo_parity(Path(), theirs(1.001)).is_met
+
+
+def test_both_sides_get_the_same_padded_windows(tiny, monkeypatch):
+    _, agent, batch = tiny.make_oppo(tiny.RELEASED_OPPO)
+    pairs = tiny.padded(batch).pairs
+    assert pairs.segments.mask.sum(-1).tolist() == [[4, 2], [3, 3], [2, 4]]
+    given = {}
+    monkeypatch.setattr(
+        tiny.official_sequences, "oppo_step", lambda _, __, halves: given.update(halves=halves)
+    )
+    tiny.their_oppo(Path(), agent, tiny.padded(batch))
+    steps = steps_of_pairs(pairs)
+    for place, (_, actions, timesteps, mask, _) in enumerate(given["halves"]):
+        assert torch.equal(mask, steps.mask[place::2])
+        assert torch.equal(timesteps, steps.timesteps[place::2])
+        assert (actions[~mask] == -10).all()
+        assert torch.equal(actions[mask], steps.actions[place::2][mask])
+    first = batch.pairs.starts
+    assert steps.timesteps[1].tolist() == [0, 0, first[0, 1], first[0, 1] + 1]
 
 
 def test_what_stands_in_for_the_package_of_the_released_transformers(load):
