@@ -55,6 +55,19 @@ def test_evaluate_prints_a_table_and_writes_a_video(folder):
     assert (folder / "clip.gif").stat().st_size > 10_000
 
 
+def test_credit_draws_what_a_reward_pays(folder):
+    words = ("runs/gym/Pendulum-v1/pebble-0", "--length", "20", "--out", "paid.png")
+    run(str(ROOT / "scripts" / "credit.py"), *words, cwd=folder)
+    assert (folder / "paid.png").stat().st_size > 5_000
+
+
+def test_every_program_is_run_by_a_test():
+    elsewhere = {"label_with_model.py": ROOT / "tests/queries/human/test_vision_language.py"}
+    for script in (ROOT / "scripts").glob("*.py"):
+        tests = elsewhere.get(script.name, Path(__file__)).read_text(encoding="utf-8")
+        assert f'"{script.name}"' in tests, f"no test runs {script.name}"
+
+
 def test_plot_draws_the_runs_of_a_folder(folder):
     output = run(str(ROOT / "scripts" / "plot.py"), "runs", "--out", "all.svg", cwd=folder)
     assert "pebble" in output
