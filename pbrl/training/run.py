@@ -187,11 +187,11 @@ def load_policy(folder: Path | str) -> tuple[Policy, TrainConfig]:
     Raises:
         FileNotFoundError: if the folder holds no run or no checkpoint.
     """
-    agent, config = load_agent(Path(folder))
+    agent, config = load_agent(folder)
     return lambda observations: agent.act(observations, deterministic=True), config
 
 
-def load_agent(path: Path) -> tuple[OnlineAgent, TrainConfig]:
+def load_agent(path: Path | str) -> tuple[OnlineAgent, TrainConfig]:
     """Return the agent of a run as it was saved, and the run's configuration.
 
     Args:
@@ -200,6 +200,7 @@ def load_agent(path: Path) -> tuple[OnlineAgent, TrainConfig]:
     Raises:
         FileNotFoundError: if the folder holds no run or no checkpoint.
     """
+    path = Path(path)
     is_checkpoint = not is_run(path) and is_run(path.parent.parent)
     folder = path.parent.parent if is_checkpoint else path
     config = decode(TrainConfig, read_config(folder), "config.json")
