@@ -107,16 +107,16 @@ class DPPOConfig:
                 number=self.num_windows, steps=self.segment_steps, padding="right", anchor="last"
             )
             return OfflineBatchSizes(windows=windows)
-        windows = None
+        neighbours = None
         if self.smoothness > 0:
-            windows = WindowSizes(
+            neighbours = WindowSizes(
                 number=self.num_pairs, steps=self.segment_steps + self.most_shift, padding="right"
             )
         return OfflineBatchSizes(
             pairs=self.num_pairs,
             num_timesteps=self.predictor.num_timesteps,
             places_of="segment",
-            windows=windows,
+            windows=neighbours,
         )
 
 
@@ -181,6 +181,11 @@ class DPPO(PolicyAgent[DPPOConfig]):
     def batch_sizes(self) -> OfflineBatchSizes:
         """What the next update draws."""
         return self.config.batch_sizes(self.num_updates)
+
+    @property
+    def phase_sizes(self) -> tuple[OfflineBatchSizes, ...]:
+        """What an update draws of the predictor, and of the policy."""
+        return tuple(self.config.batch_sizes(n) for n in (0, self.config.predictor_updates))
 
     @torch.no_grad()
     def segment_scores(self, segments: Segments) -> Float[Tensor, "*shape"]:

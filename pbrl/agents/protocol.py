@@ -65,3 +65,13 @@ class OfflineAgent(Agent[OfflineBatch], Protocol):
     def batch_sizes(self) -> OfflineBatchSizes:
         """What the next update draws; it may change from one phase of a method to the next."""
         ...
+
+
+@runtime_checkable
+class HasPhases(Protocol):
+    """An offline agent that later draws what it does not draw at first."""
+
+    @property
+    def phase_sizes(self) -> tuple[OfflineBatchSizes, ...]:
+        """What an update draws, one per phase."""
+        ...

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from pbrl.agents.acting import LooksAtDataset, policy_of
-from pbrl.agents.protocol import OfflineAgent
+from pbrl.agents.protocol import HasPhases, OfflineAgent
 from pbrl.pairs import OfflineBatch
 from pbrl.randomness import Generators
 from pbrl.training.evaluation import Policy
@@ -46,7 +46,8 @@ class OfflineLoop:
         standardizer: Standardizer | None = None,
         num_labels: int = 0,
     ) -> None:
-        sampler.check(agent.batch_sizes)
+        for sizes in agent.phase_sizes if isinstance(agent, HasPhases) else (agent.batch_sizes,):
+            sampler.check(sizes)
         self.agent = agent
         self.sampler = sampler
         self.generators = generators

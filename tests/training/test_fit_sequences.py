@@ -151,6 +151,12 @@ def test_labels_on_steps_without_a_place_are_refused_before_any_learning(tmp_pat
     method = replace(made.method, predictor=predictor, segment_steps=10)
     with pytest.raises(ValueError, match="segments have up to 30 steps, and num_timesteps is 10"):
         fit(replace(made, method=method), folder, data=given)
+    predictor = replace(made.method.predictor, num_timesteps=60)
+    method = replace(
+        made.method, predictor=predictor, segment_steps=60, smoothness=0.0, shift_std=0.0
+    )
+    with pytest.raises(ValueError, match="windows of 60 steps are longer than every episode"):
+        fit(replace(made, method=method), folder, data=given)  # its policy would draw them later
     endless = Data(given.dataset, ForesightPreferences(given.dataset.replay, steps=5))
     made = config("oppo", endless)
     policy = replace(made.method.policy, num_timesteps=25)
