@@ -25,6 +25,7 @@ VERBS = {
 
 USER_ERROR = 2
 INTERRUPTED = 130
+CUT_SHORT = 141  # as a shell reports a program that died by SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,6 +58,9 @@ def run_verb(verb: str, arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt as stop:
         _write(str(stop) or "stopped", 2)
         status = INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has had enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would complain
+        status = CUT_SHORT
     except (ValueError, OSError, ImportError) as error:
         # An import that Python itself refused has a name; one that names an extra has none.
         if os.environ.get("PBRL_TRACEBACK") or getattr(error, "name", None):

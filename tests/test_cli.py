@@ -107,3 +107,13 @@ def test_a_warning_is_one_line(verb, capsys):
         )
         cli.main(["plot"])
     assert capsys.readouterr().err == "RuntimeWarning: no video: install x\n"
+
+
+def test_a_reader_that_has_had_enough_is_no_error():
+    words = "import sys; from pbrl.cli import main; main(['plot', '--help'])"
+    program = subprocess.Popen(
+        [sys.executable, "-c", words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    program.stdout.close()
+    assert program.stderr.read() == b""
+    assert program.wait() == 141

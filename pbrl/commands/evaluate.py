@@ -14,8 +14,9 @@ from pbrl.training.build import EVALUATION_ENV, EnvironmentRun, make_env
 from pbrl.training.evaluation import Evaluation, Policy, evaluate
 from pbrl.training.saved import load_policy
 from pbrl.training.tables import markdown
-from pbrl.training.video import record_video
+from pbrl.training.video import check_name, record_video
 
+AUTO = Path("auto")
 MAX_ENVS = 10
 
 
@@ -43,6 +44,8 @@ class EvaluateOptions:
                 "episodes and video_episodes must be at least 1, "
                 f"got {self.episodes} and {self.video_episodes}"
             )
+        if self.video is not None and self.video != AUTO:
+            check_name(self.video)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -62,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
     console.print(f"{config.agent} on {config.env}, {options.episodes} episodes, seed {seed}")
     console.print(evaluation_table(outcome), markup=False)
     if options.video is not None:
-        path = options.run / "policy.mp4" if str(options.video) == "auto" else options.video
+        path = options.run / "policy.mp4" if options.video == AUTO else options.video
         written = write_policy_video(act, config, path, options.video_episodes, seed)
         if written is not None:
             console.print(f"video: {written}", markup=False)

@@ -204,9 +204,14 @@ class EnvPoolVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _make_pool(self, seed: int | Sequence[int]) -> Any:
         seeds = [one % NUM_SEEDS for one in lane_seeds(seed, self.num_envs)]
-        return _import_envpool().make_gymnasium(
+        pool = _import_envpool().make_gymnasium(
             envpool_name(self.record.id), env_seed=seeds, **self._make_options
         )
+        with warnings.catch_warnings():
+            # Its bounds are float64, its observations float32: nobody can do anything about it.
+            warnings.filterwarnings("ignore", message=".*precision lowered by casting.*")
+            _ = pool.observation_space  # made once, when it is first asked for
+        return pool
 
     def reset(
         self,

@@ -222,6 +222,12 @@ def find_suite(name: str, folder: Path) -> Path:
     path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
     if not path.is_file():
         known = sorted(file.stem for file in folder.glob("*.toml"))
+        if not known:
+            raise FileNotFoundError(
+                f"there is no suite {name!r}: suites lie in benchmarks/suites of a checkout of pbrl, "
+                f"and {folder} holds none; run this there, name the checkout with --root, or give "
+                "the path of a file of your own"
+            )
         raise FileNotFoundError(
             f"there is no suite {name!r} in {folder}{suggest(name, known)} (known: {known})"
         )

@@ -58,8 +58,7 @@ def write_frames(path: Path, frames: Iterator[Frame], *, frames_per_second: int 
     Raises:
         ValueError: if the name ends in neither, or there are no frames.
     """
-    if path.suffix not in (".mp4", ".gif"):
-        raise ValueError(f"a video ends in .mp4 or .gif, got {path.name!r}")
+    check_name(path)
     first = next(frames, None)
     if first is None:
         raise ValueError("there are no frames to write")
@@ -75,6 +74,16 @@ def write_frames(path: Path, frames: Iterator[Frame], *, frames_per_second: int 
     else:
         _write_gif(path, frames, frames_per_second)
     return path
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that says nothing of a known format.
+
+    Raises:
+        ValueError: if it ends in neither .mp4 nor .gif.
+    """
+    if path.suffix not in (".mp4", ".gif"):
+        raise ValueError(f"a video ends in .mp4 or .gif, got {path.name!r}")
 
 
 def _play(

@@ -117,3 +117,8 @@ def test_an_address_goes_with_a_cluster(root, capsys):
     with pytest.raises(SystemExit):
         main(["small", "--root", str(root), "--address", "head:6379"])
     assert "address 'head:6379' goes with --launcher ray" in capsys.readouterr().err
+
+
+def test_a_folder_without_suites_is_told_from_a_wrong_name(root, tmp_path):
+    with pytest.raises(FileNotFoundError, match="suites lie in benchmarks/suites of a checkout"):
+        main(["small", "--root", str(tmp_path / "elsewhere")])

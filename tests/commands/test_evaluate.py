@@ -43,3 +43,11 @@ def test_there_is_at_least_one_episode(run, capsys):
         main([str(run), "--episodes", "0"])
     assert stop.value.code == 2
     assert "must be at least" in capsys.readouterr().err
+
+
+def test_a_video_of_an_unknown_format_is_refused_before_any_episode(run, capsys):
+    with pytest.raises(SystemExit):
+        main([str(run), "--video", "x.foo"])
+    said = capsys.readouterr()
+    assert "a video ends in .mp4 or .gif, got 'x.foo'" in said.err
+    assert "true return" not in said.out

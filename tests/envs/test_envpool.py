@@ -1,6 +1,7 @@
 """The interface of the EnvPool back end; `test_envpool_parity` compares the tasks themselves."""
 
 import importlib
+import warnings
 
 import numpy as np
 import pytest
@@ -268,3 +269,12 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(backend.importlib, "import_module", absent)
     with pytest.raises(ImportError, match=r"pip install 'pbrl\[envpool\]'"):
         backend._import_envpool()
+
+
+def test_nothing_is_said_about_the_precision_of_its_bounds():
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        env = envs.make("gym/Pendulum-v1", 1, backend="envpool")
+        env.reset()
+        env.step(env.action_space.sample())
+    assert [str(one.message) for one in given if "precision" in str(one.message)] == []
