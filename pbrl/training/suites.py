@@ -224,9 +224,9 @@ def find_suite(name: str, folder: Path) -> Path:
         known = sorted(file.stem for file in folder.glob("*.toml"))
         if not known:
             raise FileNotFoundError(
-                f"there is no suite {name!r}: suites lie in benchmarks/suites of a checkout of pbrl, "
-                f"and {folder} holds none; run this there, name the checkout with --root, or give "
-                "the path of a file of your own"
+                f"there is no suite {name!r}: suites lie in benchmarks/suites of a checkout of "
+                f"pbrl, and {folder} holds none; run this there, name the checkout with --root, or "
+                "give the path of a file of your own"
             )
         raise FileNotFoundError(
             f"there is no suite {name!r} in {folder}{suggest(name, known)} (known: {known})"
