@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pbrl.agents.dtr import DTR
+from pbrl.agents.dtr import DTR, NUM_CRITICS
 from pbrl.agents.oppo import OPPO
 from pbrl.agents.oppo_encoder import HindsightEncoder
 from pbrl.agents.sequence_policy import SequencePolicy
@@ -23,6 +25,7 @@ from speed.official import importable
 from speed.transformers_stand_in import modules
 
 PACKAGE = "decision_transformer"
+ITERATIONS = 50  # of DTR's program; its coefficient reaches its end with the last
 EPSILON = 1e-8  # of torch's Adam
 
 
@@ -151,7 +154,8 @@ def dtr_step(checkout: Path, agent: DTR, batch: tuple[Tensor, ...]) -> Any:
     Args:
         checkout: of github.com/TU2021/DTR.
         agent: ours.
-        batch: observations, actions, rewards, scaled returns to go, timesteps, mask.
+        batch: observations, actions, rewards, scaled returns to go, timesteps, mask, and whether
+            the last step is terminal.
     """
     found = _found(
         checkout,
@@ -179,13 +183,15 @@ def dtr_step(checkout: Path, agent: DTR, batch: tuple[Tensor, ...]) -> Any:
         for layer, weight, bias in zip(layers, ours[::2], ours[1::2], strict=True):
             layer.weight.data.copy_(weight.detach()[member].T)
             layer.bias.data.copy_(bias.detach()[member, 0])
-    observations, actions, rewards, to_go, timesteps, mask = batch
+    observations, actions, rewards, to_go, timesteps, mask, terminated = batch
     following = torch.zeros_like(to_go[:, :1])
+    dones = torch.zeros_like(timesteps)[..., None]
+    dones[:, -1, 0] = terminated
 
     def get_batch(_: int) -> tuple[Tensor, ...]:
         return (
             observations, actions, rewards[..., None].clone(), actions,
-            torch.zeros_like(timesteps)[..., None], torch.cat([to_go, following], 1)[..., None],
+            dones, torch.cat([to_go, following], 1)[..., None],
             timesteps, mask.long(),
         )  # fmt: skip
 
@@ -199,17 +205,30 @@ def dtr_step(checkout: Path, agent: DTR, batch: tuple[Tensor, ...]) -> Any:
         None,
         eta=config.max_coefficient,
         ema_decay=config.slow_decay,
+        step_start_ema=config.slow_start,
+        update_ema_every=config.slow_every,
         lr=imitation.rate.peak,
         weight_decay=imitation.weight_decay,
-        lr_maxt=50,
+        lr_maxt=ITERATIONS,
         grad_norm=imitation.gradient_clip,
     )
+    trainer.critic_optimizer.param_groups[0]["lr"] = config.critic_rate.peak
     actor.train()
+    per_iteration = (config.coefficient_updates or 0) // ITERATIONS
+    # Without dropout ours draws nothing but which critic gives the value.
+    draws = torch.Generator(agent.generator.device)
+    draws.set_state(agent.generator.get_state())
 
     def step() -> dict[str, float]:
         kinds = ("bc_loss", "ql_loss", "actor_loss", "critic_loss", "target_q_mean")
-        metrics = trainer.train_step(1_000, None, {kind: [] for kind in kinds})
-        return {"imitation_loss": metrics["bc_loss"][-1], "critic_loss": metrics["critic_loss"][-1]}
+        which = int(torch.randint(NUM_CRITICS, (), generator=draws, device=draws.device))
+        with patch.object(np.random, "uniform", return_value=1.0 - which):
+            metrics = trainer.train_step(per_iteration, None, {kind: [] for kind in kinds})
+        return {
+            "imitation_loss": metrics["bc_loss"][-1],
+            "critic_loss": metrics["critic_loss"][-1],
+            "normalized_value": -metrics["ql_loss"][-1],
+        }
 
     return step
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pbrl.agents.dtr import DTR, DTRConfig
 from pbrl.agents.history import ActingHistory
+from pbrl.agents.learning_rates import RateSchedule
 from pbrl.agents.oppo import OPPO
 from pbrl.agents.oppo_config import OPPOConfig
 from pbrl.agents.oppo_encoder import PADDED_ACTION
@@ -27,6 +28,7 @@ OBSERVATION_DIM, ACTION_DIM = 11, 3  # hopper
 LEAST_UPDATES, LEAST_ACTING = 2.0, 3.0
 MOST_DIFFERENCE = 1e-5
 COMPARED_UPDATES = 4
+STILL, RISING_UPDATES = 1e-12, 50  # a rate, and updates over which DTR's coefficient rises
 CONTEXT, ACTED_STEPS = 20, 60
 NUM_ENVS = (1, 64)
 SMALL_FACTS = Facts(
@@ -51,6 +53,8 @@ def oppo_updates(rounds: int, checkout: Path | None) -> list[Row]:
 def dtr_updates(rounds: int, checkout: Path | None) -> list[Row]:
     """Time DTR's update on 256 windows, and ours at the size for two cores."""
     rows = _updates("DTR", make_dtr(RELEASED_DTR), rounds, checkout, their_dtr)
+    if checkout is not None:
+        rows.append(dtr_parity(checkout, their_dtr))
     small = make_fit_config("data", "dtr", SMALL_FACTS).method
     return rows + _updates("DTR", make_dtr(small, "cpu preset"), rounds, None, their_dtr)
 
@@ -120,6 +124,58 @@ def oppo_parity(checkout: Path, build: Any) -> Row:
         note=f"losses of {COMPARED_UPDATES} updates equal to {difference:.0e}",
         aim=f"losses equal to {MOST_DIFFERENCE:.0e}",
         is_met=difference <= MOST_DIFFERENCE,
+    )
+
+
+def dtr_parity(checkout: Path, build: Any) -> Row:
+    """Compare DTR's first updates on windows that are padded in front or end in a terminal state.
+
+    The critics stand still, so that the value of the policy's actions is compared by the same ones;
+    its weight rises at once, and the slow copy of the policy moves before the last update.
+    """
+    config = replace(
+        RELEASED_DTR,
+        critic_rate=RateSchedule(peak=STILL),
+        coefficient_updates=RISING_UPDATES,
+        slow_start=0,
+        slow_every=2,
+        slow_decay=0.5,
+        discard_last=True,
+    )
+    case, agent, batch = make_dtr(config)
+    agent, batch = without_dropout(agent, ended(batch))
+    step = build(checkout, agent, batch)
+    difference = max(_difference(agent.update(batch), step()) for _ in range(COMPARED_UPDATES))
+    return Row(
+        section="DTR update",
+        case=f"{case}, half of them padded, a third terminal",
+        contender="pbrl",
+        note=f"losses and values of {COMPARED_UPDATES} updates equal to {difference:.0e}",
+        aim=f"losses and values equal to {MOST_DIFFERENCE:.0e}",
+        is_met=difference <= MOST_DIFFERENCE,
+    )
+
+
+def ended(batch: OfflineBatch) -> OfflineBatch:
+    """Return windows of which every second has only its last steps, and every third is terminal."""
+    windows = batch.windows
+    assert windows is not None  # made below
+    number, steps = windows.mask.shape
+    row = torch.arange(number, device=windows.mask.device)
+    padding = (1 + row // 2 % (steps - 1)) * (row % 2)
+    mask = torch.arange(steps, device=row.device) >= padding[:, None]
+    return replace(
+        batch,
+        windows=replace(
+            windows,
+            observations=windows.observations * mask[..., None],
+            actions=windows.actions * mask[..., None],
+            rewards=windows.rewards * mask,
+            returns_to_go=windows.returns_to_go * mask,
+            timesteps=windows.timesteps * mask,
+            mask=mask,
+            terminated=row % 3 == 0,
+        ),
     )
 
 
@@ -232,7 +288,8 @@ def their_dtr(checkout: Path, agent: DTR, batch: OfflineBatch) -> Any:
     assert windows is not None  # made above
     scaled = windows.returns_to_go / agent.imitator.return_scale
     parts = (windows.observations, windows.actions, windows.rewards, scaled)
-    return official_sequences.dtr_step(checkout, agent, (*parts, windows.timesteps, windows.mask))
+    places = (windows.timesteps, windows.mask, windows.terminated)
+    return official_sequences.dtr_step(checkout, agent, (*parts, *places))
 
 
 def acting(rounds: int) -> list[Row]:

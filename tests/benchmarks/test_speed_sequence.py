@@ -121,6 +121,37 @@ def test_both_sides_get_the_same_padded_windows(tiny, monkeypatch):
     assert steps.timesteps[1].tolist() == [0, 0, first[0, 1], first[0, 1] + 1]
 
 
+def test_dtr_is_compared_over_several_updates_on_windows_that_end(tiny):
+    def theirs(changed, factor):
+        def build(_, ours, given):
+            other = tiny.make_dtr(replace(ours.config, **changed))[1]
+
+            def step():
+                metrics = other.update(given)
+                value = factor * float(metrics["normalized_value"])
+                return {"critic_loss": float(metrics["critic_loss"]), "normalized_value": value}
+
+            return step
+
+        return build
+
+    row = tiny.dtr_parity(Path(), theirs({}, 1.0))
+    assert (row.is_met, row.note) == (True, "losses and values of 4 updates equal to 0e+00")
+    assert not tiny.dtr_parity(Path(), theirs({}, 1.001)).is_met
+    # Were a last reward of a terminal window not discarded, or the slow copy later, one would see.
+    assert not tiny.dtr_parity(Path(), theirs({"discard_last": False}, 1.0)).is_met
+    assert not tiny.dtr_parity(Path(), theirs({"slow_start": 2}, 1.0)).is_met
+
+
+def test_the_windows_on_which_dtr_is_compared_are_padded_and_terminal(tiny):
+    _, agent, batch = tiny.make_dtr(tiny.RELEASED_DTR)
+    windows = tiny.ended(batch).windows
+    assert windows.mask.sum(1).tolist() == [4, 3, 4, 2, 4]
+    assert windows.terminated.tolist() == [True, False, False, True, False]
+    assert not windows.observations[~windows.mask].any()
+    assert torch.equal(windows.actions[windows.mask], batch.windows.actions[windows.mask])
+
+
 def test_what_stands_in_for_the_package_of_the_released_transformers(load):
     stand_in = load("speed.transformers_stand_in")
     layer = stand_in.Conv1D(2, 3)
