@@ -2,9 +2,13 @@
 
 import importlib
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 import pbrl
 from pbrl.commands.groups import usage
@@ -53,8 +57,9 @@ def run_verb(verb: str, arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     warnings.formatwarning = _format_warning
     try:
-        module = importlib.import_module(f"pbrl.commands.{verb}")
-        status: int | None = module.main(words)
+        with _stoppable():
+            module = importlib.import_module(f"pbrl.commands.{verb}")
+            status: int | None = module.main(words)
     except KeyboardInterrupt as stop:
         _write(str(stop) or "stopped", 2)
         status = INTERRUPTED
@@ -71,6 +76,29 @@ def run_verb(verb: str, arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(status)
 
 
+class _Stopped(KeyboardInterrupt):
+    """Ctrl-C. Python dies by the signal once a plain one has left an `exec`, caught or not."""
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let Ctrl-C end in our status also while modules are imported, which `exec` much."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise _Stopped
+
+    is_ours = threading.current_thread() is threading.main_thread()
+    if not is_ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def _format_warning(
     message: Warning | str,
     category: type[Warning],
@@ -84,10 +112,11 @@ def _format_warning(
 
 
 def _message(error: Exception) -> str:
-    """Return what went wrong without the number that the system gives it."""
+    """Return what went wrong without the number that the system gives it, and the notes on it."""
+    text = str(error)
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return str(error)
+        text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return "\n".join([text, *getattr(error, "__notes__", ())])
 
 
 def _write(text: str, stream: int = 1) -> None:

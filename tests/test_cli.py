@@ -79,6 +79,32 @@ def test_an_interruption_says_what_is_left(verb, capsys):
     assert capsys.readouterr().err == "stopped at step 7\n"
 
 
+STOPPED_IN_EXEC = """
+import signal, sys, types
+from pbrl import cli
+verb = types.ModuleType("pbrl.commands.plot")
+verb.main = lambda words: exec("import signal; signal.raise_signal(signal.SIGINT)")
+sys.modules["pbrl.commands.plot"] = verb
+signal.signal(signal.SIGINT, signal.default_int_handler)
+cli.run_verb("plot", [])
+"""
+
+
+def test_ctrl_c_ends_in_our_status_wherever_it_comes():
+    words = [sys.executable, "-c", STOPPED_IN_EXEC]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (cli.INTERRUPTED, "stopped\n")
+
+
+def test_notes_on_an_error_are_part_of_its_message(verb, capsys):
+    error = ValueError("the simulation broke")
+    error.add_note("--resume goes on")
+    verb.main = raising(error)
+    with pytest.raises(SystemExit):
+        cli.main(["plot"])
+    assert capsys.readouterr().err == "pbrl plot: the simulation broke\n--resume goes on\n"
+
+
 def test_an_unknown_verb_suggests_the_nearest(capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["trian"])
