@@ -73,7 +73,8 @@ def make_lane(
         **kwargs: given to `gymnasium.make`; a function takes none.
 
     Raises:
-        ValueError: if there are further options and the task is a function.
+        ValueError: if the task does not know an option, or is a function and there are further
+            options.
     """
     del seed
     if not isinstance(task, str):
@@ -87,9 +88,15 @@ def make_lane(
     creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else None
     if "rgb_array" in getattr(creator, "metadata", {}).get("render_modes", ()):
         kwargs.setdefault("render_mode", "rgb_array")  # costs nothing until render() is called
-    env = gymnasium.make(
-        task, max_episode_steps=max_episode_steps, disable_env_checker=True, **kwargs
-    )
+    try:
+        env = gymnasium.make(
+            task, max_episode_steps=max_episode_steps, disable_env_checker=True, **kwargs
+        )
+    except TypeError as error:
+        unknown = [name for name in kwargs if f"unexpected keyword argument '{name}'" in str(error)]
+        if not unknown:
+            raise
+        raise ValueError(f"gym/{task} has no option {unknown[0]}") from error
     return GymLane(env, camera, key=task)
 
 

@@ -2,7 +2,8 @@
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter, signature
 from types import ModuleType
 from typing import Any
 
@@ -10,6 +11,7 @@ import gymnasium
 import torch
 from gymnasium.vector import VectorEnv
 
+from pbrl.devices import find_device
 from pbrl.envs.pixels import PixelConfig, PixelLane, make_renderer
 from pbrl.envs.record import EnvRecord, installed_versions
 from pbrl.envs.tensors import TensorVectorEnv
@@ -73,6 +75,7 @@ def make(
     """
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+    device = None if device is None else find_device(device)
     is_batched = isinstance(env_id, str) and parse_id(env_id)[0] == BATCHED
     legal = BATCHED_BACKENDS if is_batched else BACKENDS
     if backend not in legal:
@@ -154,6 +157,7 @@ def _make_official(
         name = getattr(env_id, "__qualname__", repr(env_id))
         source, task = "gym", env_id
     module = _load(source)
+    check_options(name, module.make_lane, options)
     seeds = lane_seeds(seed, num_envs)
     if pixels is not None:
         options = pixels.camera_options(name) | options
@@ -173,6 +177,20 @@ def _make_official(
         versions=installed_versions(module.PACKAGES),
     )
     return SerialVectorEnv(lanes, record=record, seed=seed, frame_size=frame_size)
+
+
+def check_options(name: str, make_lane: Callable[..., Lane], options: Mapping[str, Any]) -> None:
+    """Refuse options that a source's `make_lane` does not take.
+
+    Raises:
+        ValueError: naming them and those that there are.
+    """
+    parameters = signature(make_lane).parameters.values()
+    if any(one.kind is Parameter.VAR_KEYWORD for one in parameters):
+        return
+    known = {one.name for one in parameters if one.kind is Parameter.KEYWORD_ONLY} - {"seed"}
+    if unknown := sorted(options.keys() - known):
+        raise ValueError(f"{name} has no option {', '.join(unknown)}; it has {sorted(known)}")
 
 
 def parse_id(env_id: str) -> tuple[str, str]:

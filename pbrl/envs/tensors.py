@@ -7,6 +7,7 @@ import torch
 from gymnasium.vector import VectorEnv, VectorWrapper
 from torch import Tensor
 
+from pbrl.devices import find_device
 from pbrl.envs.record import EnvRecord
 from pbrl.envs.states import State
 
@@ -21,11 +22,14 @@ class TensorVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
     Args:
         env: vector environment with numpy arrays.
         device: where the tensors live.
+
+    Raises:
+        ValueError: if the device is not there.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], device: torch.device | str) -> None:
         super().__init__(env)
-        self.device = torch.device(device)
+        self.device = find_device(device)
 
     @property
     def record(self) -> EnvRecord:

@@ -5,6 +5,7 @@ from collections.abc import Sized
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from pbrl.devices import find_device
 from pbrl.offline.dataset import OfflineDataset
 from pbrl.pairs import LabelledPairs, PreferenceData, ScoredSegments
 from pbrl.training.fit_config import DataConfig
@@ -49,7 +50,8 @@ def load_data(dataset: str, labels: str | None, options: DataConfig, device: str
         device: where the episodes shall live.
 
     Raises:
-        ValueError: naming the file, the key, what came and what was expected.
+        ValueError: naming the file, the key, what came and what was expected, or the device if it
+            is not there.
         OSError: if a file cannot be opened.
     """
     # HDF5, Minari and pickles are for those who need them.
@@ -59,7 +61,7 @@ def load_data(dataset: str, labels: str | None, options: DataConfig, device: str
 
     loaded = load_dataset(
         dataset,
-        device=device,
+        device=find_device(device),
         env=options.env,
         goal_visible=options.goal_visible,
         name=options.name,

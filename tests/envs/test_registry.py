@@ -66,11 +66,26 @@ def test_lists_hold_every_task_of_every_source():
     [
         ({"num_envs": 0}, "num_envs must be at least 1, got 0"),
         ({"backend": "jax"}, "backend must be one of .*, got 'jax'"),
+        ({"device": "cuda:99"}, "device 'cuda:99': torch .* sees"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         envs.make("gym/Hopper-v5", **options)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "message"),
+    [
+        ("gym/Pendulum-v1", "gym/Pendulum-v1 has no option goal_visible"),
+        ("gym/Hopper-v5", "gym/Hopper-v5 has no option goal_visible"),
+        ("mjx/walker-walk", "mjx/walker-walk has no option goal_visible; it has "),
+        ("dmc/walker-walk", r"dmc/walker-walk has no option goal_visible; it has \['camera', "),
+    ],
+)
+def test_options_that_a_task_does_not_know_are_refused(env_id, message):
+    with pytest.raises(ValueError, match=message):
+        envs.make(env_id, goal_visible=True)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,6 @@ A task is a model of the suite with an observation and a reward function written
 physics under it is MuJoCo on the threads of the CPU, or MJX on an accelerator.
 """
 
-from typing import Any
-
 from pbrl.envs import dmc
 from pbrl.envs.mjx.make import make
 from pbrl.envs.mjx.memory import WorldsDoNotFit
@@ -15,6 +13,7 @@ from pbrl.envs.mjx.vector import BatchedVectorEnv
 __all__ = ["BatchedVectorEnv", "WorldsDoNotFit", "has_task", "list_tasks", "make", "make_lane"]
 
 PACKAGES = dmc.PACKAGES
+make_lane = dmc.make_lane  # the same task of dm_control itself, for `backend="official"`
 
 
 def list_tasks() -> tuple[str, ...]:
@@ -25,8 +24,3 @@ def list_tasks() -> tuple[str, ...]:
 def has_task(task: str) -> bool:
     """Say whether there is such a task."""
     return task in TASKS
-
-
-def make_lane(task: str, **options: Any) -> dmc.DMCLane:
-    """Return the same task of dm_control itself, for `backend="official"`."""
-    return dmc.make_lane(task, **options)

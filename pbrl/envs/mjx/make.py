@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from gymnasium.vector import VectorEnv
 
+from pbrl.devices import find_device
 from pbrl.envs.mjx.arrays import ArrayVectorEnv
 from pbrl.envs.mjx.frames import WorldRenderer
 from pbrl.envs.mjx.jax_physics import HOW_TO_INSTALL, JaxPhysics, is_installed
@@ -52,7 +53,7 @@ def make(
         raise ValueError(f"{name} has no option {', '.join(unknown)}; it has {sorted(known)}")
     if isinstance(task, str):
         task = TASKS[task.partition("/")[2]]
-    place = find_torch_device(device)
+    place = find_device(device)
     model = task.build_model()
     camera: Camera | None = options.get("camera")
     renderer = WorldRenderer(model, frame_size, camera)
@@ -69,25 +70,6 @@ def make(
     )
     env = BatchedVectorEnv(task, physics, record=record, seed=seed, device=place, renderer=renderer)
     return ArrayVectorEnv(env) if device is None else env
-
-
-def find_torch_device(device: torch.device | str | None) -> torch.device:
-    """Return a device that is there; None is the CPU.
-
-    Raises:
-        ValueError: if it is a CUDA device that torch does not see, naming what to do.
-    """
-    place = torch.device(device or "cpu")
-    if place.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (place.index or 0) >= count:
-            raise ValueError(
-                f"device {str(device)!r}: torch {torch.__version__} sees {count} GPUs. With a GPU, "
-                "install a torch built for CUDA and the driver; without one, device='cpu' steps on "
-                "the threads of the CPU"
-            )
-        return torch.device("cuda", place.index or 0)
-    return place
 
 
 def choose_physics(

@@ -5,7 +5,6 @@ import torch
 
 import pbrl.envs
 from pbrl.envs.mjx.jax_physics import is_installed
-from pbrl.envs.mjx.make import find_torch_device
 from pbrl.envs.mjx.memory import GIBIBYTE, WorldsDoNotFit, check_memory, free_memory
 
 WALKER = "mjx/walker-walk"
@@ -60,17 +59,8 @@ def test_without_the_extra_its_name_is_told():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("backend", ["auto", "rollout", "mjx"])
 def test_without_a_gpu_its_device_is_refused(backend):
-    with pytest.raises(ValueError, match=r"sees 0 GPUs.*device='cpu' steps on the threads"):
+    with pytest.raises(ValueError, match="sees 0 GPUs.*choose the device cpu"):
         pbrl.envs.make(WALKER, device="cuda", backend=backend)
-
-
-def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert find_torch_device("cuda") == torch.device("cuda", 0)
-    assert find_torch_device("cuda:1") == torch.device("cuda", 1)
-    with pytest.raises(ValueError, match="device 'cuda:2': torch .* sees 2 GPUs"):
-        find_torch_device("cuda:2")
 
 
 def test_worlds_that_do_not_fit_are_counted():

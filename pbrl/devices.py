@@ -1,0 +1,28 @@
+"""Devices that torch can compute on."""
+
+import torch
+
+
+def find_device(device: torch.device | str | None) -> torch.device:
+    """Return a device that is there; None is the CPU.
+
+    Raises:
+        ValueError: if torch knows no such device, or it is a CUDA device that torch does not see,
+            naming what to do.
+    """
+    try:
+        place = torch.device(device or "cpu")
+    except RuntimeError as error:
+        raise ValueError(
+            f"device must be 'cpu', 'cuda' or 'cuda:N', got {str(device)!r}"
+        ) from error
+    if place.type != "cuda":
+        return place
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if (place.index or 0) >= count:
+        raise ValueError(
+            f"device {str(device)!r}: torch {torch.__version__} sees {count} GPUs. With a GPU, "
+            "install its driver and a torch built for CUDA, as pytorch.org says; without one, "
+            "choose the device cpu (--device cpu)"
+        )
+    return torch.device("cuda", place.index or 0)
