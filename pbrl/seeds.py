@@ -124,6 +124,12 @@ class AgentStack(SeedStack[AgentOfParts[Any]]):
         return [{name: values[row] for name, values in parts.items()} for row in rows]
 
 
+def progress(agent: AgentOfParts[Any]) -> tuple[int, ...]:
+    """Return what agents must agree in to be stacked: the updates, and steps of each optimiser."""
+    steps = (int(state.get(STEP, 0)) for state in _optimizer_states(agent))
+    return (agent.num_updates, *steps)
+
+
 def joined_batches(batches: Sequence[Any]) -> Any:
     """Return dataclasses of tensors as one, whose tensors have an axis of seeds in front.
 

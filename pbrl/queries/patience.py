@@ -73,11 +73,14 @@ class Patience:
         return stride == 0 or step // every != (step - stride) // every
 
     def is_over(self, step: int) -> bool:
-        """Return whether the run should wait before it takes another step."""
+        """Return whether the run should wait before it takes another step.
+
+        A session that may be held and is not waits for longer episodes, which further steps bring.
+        """
         if self.num_open == 0:
             return False
         is_late = self._since is not None and step - self._since >= self.max_steps
-        return self.num_owed > 0 or is_late
+        return is_late or (self.num_owed > 0 and not self.lets_ask)
 
     def note(self, step: int, num_open: int, *, num_new: int = 0, learned: bool = False) -> None:
         """Count what happened.

@@ -40,6 +40,15 @@ class Sampler(Protocol):
         ...
 
 
+@runtime_checkable
+class PoolSampler(Sampler, Protocol):
+    """A sampler that draws from a pool, which may be too small as yet."""
+
+    def can_draw(self, replay: SegmentSource, number: int) -> bool:
+        """Return whether the pool holds segments for `number` queries."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class SamplerConfig:
     """A sampler: pool, then score, then k-center; defaults are B-Pref's uniform sampler.
@@ -153,6 +162,15 @@ class QuerySampler:
         if k_center and labelled:
             candidates = candidates[self._far_apart(replay, candidates, labelled, number)]
         return candidates
+
+    def can_draw(self, replay: SegmentSource, number: int) -> bool:
+        """Return whether the pool holds segments for `number` queries; see `PoolSampler`."""
+        device = replay.completed_episodes(self.config.pool).device
+        try:
+            self._draw(replay, number, torch.Generator(device).manual_seed(0))
+        except ValueError:  # every episode of the pool is shorter, or there is none
+            return False
+        return True
 
     def _draw(self, replay: SegmentSource, number: int, generator: torch.Generator) -> SegmentIndex:
         episodes = replay.completed_episodes(self.config.pool)

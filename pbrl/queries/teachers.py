@@ -27,6 +27,7 @@ __all__ = [
     "TeacherConfig",
     "as_labels",
     "make_teacher",
+    "teacher_kind",
 ]
 
 LabelFunction = Callable[[Segments], Any]
@@ -231,6 +232,14 @@ class MixtureTeacher:
         for number, teacher in enumerate(self.teachers):
             if isinstance(teacher, StatefulTeacher):
                 teacher.load_state_dict(state[str(number)])
+
+
+def teacher_kind(teacher: Teacher) -> str:
+    """Return the name of a teacher's class, and of a mixture those of its teachers."""
+    name = type(teacher).__name__
+    if isinstance(teacher, MixtureTeacher):
+        return f"{name}({', '.join(map(teacher_kind, teacher.teachers))})"
+    return name
 
 
 def _share(queries: Queries, mine: Tensor) -> Queries:

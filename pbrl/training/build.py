@@ -15,6 +15,7 @@ from pbrl.agents.sac import SAC
 from pbrl.intrinsic import IntrinsicReward
 from pbrl.queries.samplers import QuerySampler
 from pbrl.queries.schedules import FeedbackSchedule
+from pbrl.queries.scores import NEEDS_ENSEMBLE
 from pbrl.queries.teachers import SimulatedTeacher, Teacher
 from pbrl.randomness import Generators, derived_seed
 from pbrl.replay import ReplayBuffer
@@ -27,6 +28,8 @@ from pbrl.training.preferences import PreferenceReward
 from pbrl.training.reward_source import TrueReward
 
 UNLIMITED_EPISODE = 1_000_000  # steps, where an environment has no time limit
+ENDS_AT_LIMIT = ("dmc/", "metaworld/", "mjx/")  # never earlier, with one exception
+ENDS_EARLIER = "dmc/lqr-"
 TRAINING_ENV, EVALUATION_ENV, RANDOM_POLICY = 0, 1, 2  # keys of the seeds that each gets
 
 
@@ -162,12 +165,8 @@ def build_loop(
     agent = build_agent(config, env, generators)
     preferences = config.preferences
     episode_length = _episode_length(env)
-    if preferences is not None and preferences.sampler.segment_length > episode_length:
-        raise ValueError(
-            f"segments of {preferences.sampler.segment_length} steps are longer than every episode "
-            f"of {config.env}, which ends after {episode_length} steps: lower "
-            "preferences.sampler.segment_length"
-        )
+    if preferences is not None:
+        check_sessions(config, preferences, episode_length)
     source: PreferenceReward | TrueReward = TrueReward()
     if preferences is not None:
         schedule = replace(preferences.schedule, total_steps=config.steps)
@@ -195,6 +194,43 @@ def build_loop(
     )
 
 
+def check_sessions(config: TrainConfig, preferences: PreferenceConfig, episode_length: int) -> None:
+    """Refuse a run in which no session could ever be held.
+
+    Where episodes may end before their time limit, they are taken to be as short as a segment.
+
+    Args:
+        config: the run.
+        preferences: those of the run.
+        episode_length: time limit of an episode.
+
+    Raises:
+        ValueError: if segments are longer than every episode or what is kept of one, or the run is
+            over before the first episode that holds one.
+    """
+    length, num_envs = preferences.sampler.segment_length, config.environment.num_envs
+    if length > episode_length:
+        raise ValueError(
+            f"segments of {length} steps are longer than every episode of {config.env}, which ends "
+            f"after {episode_length} steps: lower preferences.sampler.segment_length"
+        )
+    capacity = config.replay_capacity
+    if capacity is not None and capacity < num_envs * length:
+        raise ValueError(
+            f"replay_capacity {capacity} holds no segment of {length} steps from each of num_envs "
+            f"{num_envs} environments: raise it to {num_envs * length} or more"
+        )
+    is_fixed = config.env.startswith(ENDS_AT_LIMIT) and not config.env.startswith(ENDS_EARLIER)
+    shortest = episode_length if is_fixed else length
+    if num_envs * shortest >= config.steps:
+        raise ValueError(
+            f"no session can be held in {config.steps} steps: the first, due at "
+            f"preferences.schedule.first_step {preferences.schedule.first_step}, needs a complete "
+            f"episode of {shortest} steps, and environment.num_envs {num_envs} take "
+            f"{num_envs * shortest} for that: raise steps or lower environment.num_envs"
+        )
+
+
 def build_preference_reward(
     config: PreferenceConfig,
     replay: ReplayBuffer,
@@ -213,12 +249,20 @@ def build_preference_reward(
         teacher: answers instead of the configured simulated teacher.
 
     Raises:
-        ValueError: if the people of a study should answer and nobody stands for them.
+        ValueError: if the people of a study should answer and nobody stands for them, or the
+            sampler compares members of an ensemble of one.
     """
     if config.study and teacher is None:
         raise ValueError(
             f"the people of study {config.study!r} should answer: `pbrl train` opens the study, "
             "other programs give a `pbrl.queries.human.teacher.StudyTeacher`"
+        )
+    score = config.sampler.score
+    if score in NEEDS_ENSEMBLE and config.reward.num_members == 1:
+        raise ValueError(
+            f"the sampler's score {score!r} compares the members of the reward ensemble, and "
+            "preferences.reward.num_members is 1: set it to 2 or more, or choose a sampler by "
+            "'entropy' or without a score"
         )
     ensemble = RewardEnsemble(
         config.reward, *dimensions, device=replay.device, generator=generators["initial"]

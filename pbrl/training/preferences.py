@@ -9,9 +9,9 @@ from torch import Tensor
 
 from pbrl.feedback import Answers, FeedbackStore, Queries
 from pbrl.queries.patience import Patience, PatienceConfig
-from pbrl.queries.samplers import Sampler
+from pbrl.queries.samplers import PoolSampler, Sampler
 from pbrl.queries.schedules import FeedbackSchedule
-from pbrl.queries.teachers import LateTeacher, StatefulTeacher, Teacher
+from pbrl.queries.teachers import LateTeacher, StatefulTeacher, Teacher, teacher_kind
 from pbrl.randomness import Generators
 from pbrl.replay import ReplayBuffer
 from pbrl.reward_learning import RewardLearner
@@ -102,13 +102,19 @@ class PreferenceReward:
     ) -> AskedSession | None:
         """Ask the teacher if it is time, and begin to learn; `end_session` comes after the passes.
 
+        A session for which the sampler has no episode yet stays due, and is held at the first step
+        at which it has; sessions that become due meanwhile join it.
+
         Returns:
             What was begun; None if no session was due.
+
+        Raises:
+            ValueError: if the run is over and no session could be held in it.
         """
         patience = self.patience
         asked = self.feedback.num_asked + patience.num_owed
         patience.num_owed += self.schedule.session_size(step, asked, stride)
-        if patience.lets_ask:
+        if patience.lets_ask and self._has_episodes(step):
             return self._ask(step, progress)
         may_have_answers = patience.num_open > 0 or isinstance(self.teacher, LateTeacher)
         if may_have_answers and patience.looks(step, stride):
@@ -138,6 +144,18 @@ class PreferenceReward:
     def wait(self) -> None:
         """Let the time between two looks for answers pass."""
         time.sleep(self.patience.config.poll_seconds)
+
+    def _has_episodes(self, step: int) -> bool:
+        """Return whether queries can be drawn.
+
+        At the end of a run that asked nothing it is true all the same: the sampler then says what
+        it lacks.
+        """
+        sampler = self.sampler
+        if not isinstance(sampler, PoolSampler):
+            return True
+        is_in_vain = step >= self.schedule.config.total_steps and self.num_asked == 0
+        return is_in_vain or sampler.can_draw(self.replay, self.patience.num_owed)
 
     def _ask(self, step: int, progress: TrainingProgress) -> AskedSession:
         index = self.sampler(
@@ -206,13 +224,19 @@ class PreferenceReward:
             "feedback": self.feedback.state_dict(),
             "learner": self.learner.state_dict(),
             "patience": self.patience.state_dict(),
+            "teacher_kind": teacher_kind(self.teacher),
         }
         if isinstance(self.teacher, StatefulTeacher):
             state["teacher"] = self.teacher.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore what `state_dict` returned.
+
+        Raises:
+            ValueError: if it is of another kind of teacher, naming both.
+        """
+        self._check_teacher(state)
         self.feedback.load_state_dict(state["feedback"])
         self.learner.load_state_dict(state["learner"])
         if "patience" in state:  # checkpoints of version 0.1 may lack it
@@ -220,6 +244,16 @@ class PreferenceReward:
             self.patience.load_state_dict(state["patience"], num_open)
         if isinstance(self.teacher, StatefulTeacher):
             self.teacher.load_state_dict(state["teacher"])
+
+    def _check_teacher(self, state: dict[str, Any]) -> None:
+        now, remembers = teacher_kind(self.teacher), isinstance(self.teacher, StatefulTeacher)
+        # checkpoints of version 0.1 do not name it
+        stored = state.get("teacher_kind", now if ("teacher" in state) == remembers else "another")
+        if stored != now:
+            raise ValueError(
+                f"the run learned from a teacher of the kind {stored}, and the one to go on with "
+                f"is of the kind {now}: give it the teacher it had, or start a new run"
+            )
 
 
 def corrupted(answers: Answers, control: Control, generator: torch.Generator) -> Answers:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pbrl.reward_learning import FitSession, RewardLearner
 from pbrl.reward_seeds import take_passes_together
-from pbrl.seeds import AgentStack
+from pbrl.seeds import AgentStack, progress
 
 
 class RewardFit(NamedTuple):
@@ -81,6 +81,9 @@ class Together:
     Those that are furthest behind advance, so that runs which were interrupted at different places
     meet again. Each comes to what it would come to alone, within the error of floating point.
 
+    Agents learn at once as far as they have taken equally many steps: seeds whose first sessions
+    were held at different steps, as their episodes ended, have not, and learn one after the other.
+
     Args:
         loops: of equal make.
 
@@ -91,7 +94,8 @@ class Together:
     def __init__(self, loops: Sequence[LearningLoop]) -> None:
         self._loops = list(loops)
         self._group: list[LearningLoop] = []
-        self._stack = AgentStack([loop.agent for loop in loops[:1]])  # refuses what cannot be
+        self._stacks: list[tuple[list[int], AgentStack]] = []
+        AgentStack([loop.agent for loop in loops[:1]])  # refuses what cannot be
 
     def advance(self, steps: int) -> list[LearningLoop]:
         """Do the next piece of work and return whose it was.
@@ -103,9 +107,25 @@ class Together:
         if group != self._group:
             self.settle()
             self._group = group
-            self._stack = AgentStack([loop.agent for loop in group])
-        _advance(group, self._stack.update, self._stack.settle, self._stack.stack)
+            self._stack()
+        _advance(group, self._update, self.settle, self._stack)
         return group
+
+    def _stack(self) -> None:
+        """Stack the agents of the group, those that are equally far together."""
+        rows: dict[tuple[int, ...], list[int]] = {}
+        for row, loop in enumerate(self._group):
+            rows.setdefault(progress(loop.agent), []).append(row)
+        self._stacks = [
+            (part, AgentStack([self._group[row].agent for row in part])) for part in rows.values()
+        ]
+
+    def _update(self, batches: Sequence[Any]) -> list[dict[str, Tensor]]:
+        """Let every agent of the group learn from its batch, and return the metrics of each."""
+        found: dict[int, dict[str, Tensor]] = {}
+        for part, stack in self._stacks:
+            found.update(zip(part, stack.update([batches[row] for row in part]), strict=True))
+        return [found[row] for row in range(len(batches))]
 
     def _behind(self, steps: int) -> list[LearningLoop]:
         left = [loop for loop in self._loops if loop.step < steps]
@@ -115,7 +135,8 @@ class Together:
 
     def settle(self) -> None:
         """Bring every loop's agent up to date, as before a checkpoint."""
-        self._stack.settle()
+        for _, stack in self._stacks:
+            stack.settle()
 
 
 def _advance(

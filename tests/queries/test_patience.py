@@ -26,6 +26,14 @@ def test_a_session_waits_until_enough_is_answered():
     assert patience.lets_ask
 
 
+def test_a_run_goes_on_while_a_session_waits_for_episodes():
+    patience = make(max_open=30)
+    patience.note(0, 20)
+    patience.num_owed = 10
+    assert patience.lets_ask
+    assert not patience.is_over(1)
+
+
 def test_the_run_waits_when_labels_stay_away():
     patience = make(max_steps=100, labels_per_session=5)
     patience.note(1_000, 20)

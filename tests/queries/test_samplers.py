@@ -356,3 +356,19 @@ def test_the_documented_table_and_snippet(make_replay, generator):
     replay = make_replay([60])
     namespace = {"replay": replay, "model": None, "number": 4, "generator": generator}
     exec(compile(code, "queries.md", "exec"), namespace | {"labelled": None})
+
+
+@pytest.mark.parametrize(
+    ("lengths", "config", "can_draw"),
+    [
+        ([], {}, False),
+        ([4, 4], {}, False),
+        ([4, 5], {}, True),
+        ([5, 4], {"pool": 1}, False),
+        ([5], {"reject_overlap": True}, False),
+        ([5, 5], {"reject_overlap": True}, True),
+    ],
+)
+def test_a_sampler_says_whether_its_pool_is_enough(make_replay, lengths, config, can_draw):
+    sampler = QuerySampler(SamplerConfig(segment_length=5, **config))
+    assert sampler.can_draw(make_replay(lengths, capacity=20), 3) is can_draw

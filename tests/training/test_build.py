@@ -3,7 +3,9 @@ from dataclasses import replace
 import pytest
 
 from pbrl import envs
-from pbrl.training.build import build_loop, dimensions, make_env
+from pbrl.queries.samplers import SamplerConfig
+from pbrl.rewards import RewardConfig
+from pbrl.training.build import build_loop, check_sessions, dimensions, make_env
 from pbrl.training.config import EnvironmentConfig
 from pbrl.training.preferences import PreferenceReward
 from pbrl.training.reward_source import TrueReward
@@ -48,4 +50,39 @@ def test_segments_longer_than_every_episode_are_refused_before_any_step(tiny_con
     sampler = replace(preferences.sampler, segment_length=21)
     config = replace(tiny_config, preferences=replace(preferences, sampler=sampler))
     with pytest.raises(ValueError, match="segments of 21 steps are longer than every episode"):
+        build_loop(config)
+
+
+@pytest.mark.parametrize(
+    ("env", "num_envs", "steps"),
+    [("dmc/cartpole-swingup", 16, 16_000), ("gym/Pendulum-v1", 100, 500)],
+)
+def test_a_run_that_ends_before_its_first_episode_is_refused(tiny_config, env, num_envs, steps):
+    environment = EnvironmentConfig(num_envs=num_envs, backend="official")
+    config = replace(tiny_config, env=env, environment=environment, steps=steps)
+    with pytest.raises(ValueError, match="no session can be held") as refused:
+        check_sessions(config, config.preferences, 1_000 if "dmc" in env else 200)
+    for part in ("first_step 100", f"num_envs {num_envs}", "1000" if "dmc" in env else "5 steps"):
+        assert part in str(refused.value)
+    check_sessions(replace(config, steps=steps + 1), config.preferences, 1_000)
+
+
+@pytest.mark.parametrize("score", ["disagreement", "mutual-information"])
+def test_a_score_that_compares_members_needs_several(tiny_config, score):
+    preferences = replace(
+        tiny_config.preferences,
+        sampler=SamplerConfig(segment_length=5, score=score),
+        reward=RewardConfig(num_members=1),
+    )
+    with pytest.raises(ValueError, match=r"'.*' compares .* preferences\.reward\.num_members is 1"):
+        build_loop(replace(tiny_config, preferences=preferences))
+    build_loop(
+        replace(tiny_config, preferences=replace(preferences, reward=RewardConfig(num_members=2)))
+    )
+
+
+def test_a_replay_that_holds_no_segment_is_refused(tiny_config):
+    environment = EnvironmentConfig(num_envs=20)
+    config = replace(tiny_config, environment=environment, replay_capacity=99)
+    with pytest.raises(ValueError, match="replay_capacity 99 .* raise it to 100"):
         build_loop(config)

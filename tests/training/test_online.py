@@ -1,11 +1,14 @@
 from dataclasses import replace
 
+import gymnasium
+import numpy as np
 import pytest
 import torch
 
 from pbrl.queries import CallableTeacher
 from pbrl.training.build import build_loop, make_env
 from pbrl.training.evaluation import evaluate
+from pbrl.training.together import Together
 
 
 def finish(loop):
@@ -82,6 +85,98 @@ def test_several_environments_step_together(tiny_config):
     assert loop.step == 404  # whole vector steps
     assert loop.replay.num_steps == 404
     assert loop.source.num_asked == 60
+
+
+def waiting_config(tiny_config, steps=1_200, seed=0):
+    """Sessions are due every 100 steps, and the first episodes of 40 environments end at 800."""
+    schedule = replace(tiny_config.preferences.schedule, budget=190)
+    learning = replace(tiny_config.preferences.learning, passes=3)
+    config = with_preferences(tiny_config, schedule=schedule, learning=learning)
+    environment = replace(config.environment, num_envs=40)
+    return replace(config, environment=environment, steps=steps, updates_per_step=0.02, seed=seed)
+
+
+def test_sessions_wait_for_the_first_episodes_and_are_held_as_one(tiny_config):
+    loop = build_loop(waiting_config(tiny_config))
+    asked = {}
+    while loop.step < loop.config.steps:
+        loop.advance()
+        asked[loop.step] = (loop.num_sessions, loop.num_asked)
+    assert asked[760] == (0, 0)
+    assert asked[800] == (1, 160)  # of 100, 200, ..., 800
+    assert asked[880] == (1, 160)
+    assert asked[920] == (2, 180)  # of 900
+    assert asked[1_000] == (3, 190)  # what is left of the budget
+    assert asked[1_200] == (3, 190)
+
+
+def test_a_session_that_waits_outlives_an_interruption(tiny_config):
+    loop = build_loop(waiting_config(tiny_config))
+    while loop.step < 120:
+        loop.advance()
+    resumed = build_loop(waiting_config(tiny_config), resumes=1)
+    resumed.load_state_dict(loop.state_dict())  # episodes in progress end here, with 3 steps
+    while resumed.num_sessions == 0:
+        resumed.advance()
+    assert (resumed.step, resumed.num_asked) == (920, 180)
+    finish(resumed)
+    assert resumed.num_asked == 190
+
+
+def test_a_session_is_held_as_soon_as_an_interruption_ended_an_episode(tiny_config):
+    loop = build_loop(waiting_config(tiny_config))
+    while loop.step < 400:
+        loop.advance()
+    resumed = build_loop(waiting_config(tiny_config), resumes=1)
+    resumed.load_state_dict(loop.state_dict())  # with 10 steps, and segments have 5
+    resumed.advance()
+    assert (resumed.step, resumed.num_asked) == (440, 80)
+    assert resumed.source.is_ready
+
+
+class EndsWhenSeedSays(gymnasium.Env):
+    """Episodes whose length is drawn: seeds hold their first session at different steps."""
+
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = int(self.np_random.integers(15, 60))
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.left -= 1
+        return np.full(2, action[0], np.float32), float(action[0]), self.left == 0, False, {}
+
+
+gymnasium.register("EndsWhenSeedSays-v0", entry_point=EndsWhenSeedSays, max_episode_steps=100)
+
+
+def test_seeds_together_wait_each_for_its_own_episodes(tiny_config):
+    made = replace(waiting_config(tiny_config, steps=600), env="gym/EndsWhenSeedSays-v0")
+    configs = [
+        replace(made, environment=replace(made.environment, num_envs=10), seed=seed)
+        for seed in (0, 1, 2)
+    ]
+    alone = [finish(build_loop(config)) for config in configs]
+    loops = [build_loop(config) for config in configs]
+    together = Together(loops)
+    first = {}
+    while any(loop.step < 600 for loop in loops):
+        together.advance(600)
+        for loop in loops:
+            if loop.num_asked:
+                first.setdefault(loop.config.seed, loop.step)
+    together.settle()
+    assert len(set(first.values())) > 1
+    for one, other in zip(loops, alone, strict=True):
+        assert one.num_asked == other.num_asked == 100  # of 100, 200, ..., 500
+        assert one.num_sessions == other.num_sessions
+        assert one.num_updates == other.num_updates
+        torch.testing.assert_close(
+            critic_parameters(one), critic_parameters(other), rtol=1e-3, atol=1e-4
+        )
 
 
 def test_labels_never_exceed_the_budget(tiny_config):

@@ -1,9 +1,12 @@
+from itertools import permutations
+
 import pytest
 import torch
 
 from pbrl.feedback import Answers, Queries
 from pbrl.queries import CallableTeacher, FeedbackSchedule, QuerySampler, SamplerConfig
 from pbrl.queries.schedules import ScheduleConfig
+from pbrl.queries.teachers import MixtureTeacher, SimulatedTeacher, teacher_kind
 from pbrl.randomness import Generators
 from pbrl.replay import ReplayBuffer
 from pbrl.reward_learning import RewardLearner, RewardLearningConfig
@@ -133,6 +136,35 @@ def test_queries_without_an_answer_are_asked_again_after_a_fault():
     assert resumed.num_labelled == 20
 
 
+def test_another_kind_of_teacher_does_not_take_over():
+    replay = replay_with_episodes()
+    teachers = (
+        CallableTeacher(oracle),
+        SimulatedTeacher(),
+        MixtureTeacher([SimulatedTeacher(), CallableTeacher(oracle)]),
+        MixtureTeacher([CallableTeacher(oracle), SimulatedTeacher()]),
+    )
+    for one in teachers:
+        state = source(replay, one).state_dict()
+        source(replay, one).load_state_dict(state)
+        for other in teachers:
+            if other is not one:
+                with pytest.raises(ValueError, match="kind") as refused:
+                    source(replay, other).load_state_dict(state)
+                assert teacher_kind(one) in str(refused.value)
+                assert teacher_kind(other) in str(refused.value)
+
+
+def test_states_that_do_not_name_the_teacher_are_told_apart_by_its_memory():
+    replay = replay_with_episodes()
+    for one, other in permutations((CallableTeacher(oracle), SimulatedTeacher())):
+        state = source(replay, one).state_dict()
+        del state["teacher_kind"]
+        source(replay, one).load_state_dict(state)
+        with pytest.raises(ValueError, match=f"of the kind {teacher_kind(other)}"):
+            source(replay, other).load_state_dict(state)
+
+
 @pytest.mark.parametrize("labels", [[2.0] * 20, [0.5] * 3])
 def test_impossible_labels_stop_the_session_before_anything_is_recorded(labels):
     preferences = source(replay_with_episodes(), CallableTeacher(lambda segments: labels))
@@ -141,10 +173,32 @@ def test_impossible_labels_stop_the_session_before_anything_is_recorded(labels):
     assert preferences.num_labelled == 0
 
 
-def test_segments_longer_than_every_episode_are_refused():
+def test_a_session_waits_for_an_episode_of_the_pool_that_is_long_enough():
+    replay = replay_with_episodes(length=4)
+    preferences = source(replay, CallableTeacher(oracle))
+    assert preferences.hold_session(10, 1, PROGRESS) is None
+    assert preferences.hold_session(20, 10, PROGRESS) is None
+    assert preferences.hold_session(21, 1, PROGRESS) is None
+    assert preferences.num_asked == 0
+    preferences.replay = replay_with_episodes(num_episodes=1)
+    assert preferences.hold_session(22, 1, PROGRESS) is not None
+    assert preferences.num_asked == 40  # of both sessions, which is the budget
+    assert preferences.hold_session(30, 8, PROGRESS) is None
+
+
+def test_a_run_that_ends_without_a_session_says_what_was_lacking():
     preferences = source(replay_with_episodes(length=4), CallableTeacher(oracle))
-    with pytest.raises(ValueError, match="longest"):
-        preferences.hold_session(10, 1, PROGRESS)
+    assert preferences.hold_session(99, 99, PROGRESS) is None
+    with pytest.raises(ValueError, match="longest has 4 steps"):
+        preferences.hold_session(100, 1, PROGRESS)
+
+
+def test_a_run_that_held_a_session_may_end_while_another_waits():
+    preferences = source(replay_with_episodes(), CallableTeacher(oracle))
+    preferences.hold_session(10, 1, PROGRESS)
+    preferences.replay = replay_with_episodes(length=4)
+    assert preferences.hold_session(100, 90, PROGRESS) is None
+    assert preferences.num_asked == 20
 
 
 def test_controls_flip_and_shuffle():
