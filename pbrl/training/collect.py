@@ -51,6 +51,7 @@ def collect(config: CollectConfig, root: Path, name: str, *, resume: bool = Fals
     collection = _Collection(config)
     try:
         with RunFolder(folder.with_name(folder.name + WORK_SUFFIX), config, resume=resume) as work:
+            work.begin()  # policies and environments are there
             files = EpisodeFiles(work.path / EPISODES)
             collection.run(files)
             collection.write(files, folder, name)

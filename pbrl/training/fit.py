@@ -58,6 +58,7 @@ def fit(
     data = data or load_data(config.dataset, config.labels, config.data, config.device)
     with ExitStack() as held:
         run, log = _open_run(config, folder, Given(data, resume, wandb), held)
+        run.folder.begin()
         progress = _progress(config, data, run.loop.step, f"seed {config.seed}")
         with progress, interruptible() as is_interrupted:
             return run.go(log, progress, is_interrupted)
@@ -98,6 +99,8 @@ def fit_seeds(
         for seed, folder in folders.items():
             own = Given(data.with_own_rewards(), resume, wandb)
             opened.append(_open_run(replace(config, seed=seed), folder, own, held))
+        for run, _ in opened:
+            run.folder.begin()
         return go_together(opened, partial(_progress, config, data))
 
 

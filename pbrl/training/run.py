@@ -71,6 +71,7 @@ def train(
     """
     with ExitStack() as held:
         run, log = _open_run(config, Path(folder), Given(teacher, resume, wandb), held)
+        run.folder.begin()
         progress = _progress(config, run.loop.step, f"seed {config.seed}")
         with progress, interruptible() as is_interrupted:
             return run.go(log, progress, is_interrupted)
@@ -111,6 +112,8 @@ def train_seeds(
             _open_run(replace(config, seed=seed), folder, given, held)
             for seed, folder in folders.items()
         ]
+        for run, _ in opened:
+            run.folder.begin()
         return go_together(opened, partial(_progress, config))
 
 

@@ -10,6 +10,8 @@ from pbrl.training.folder_lock import LOCK, hold
 from pbrl.training.machine import commit, machine, versions
 
 CHECKPOINTS = "checkpoint"
+_EVENTS = "events.out.tfevents.*"
+_OF_A_NEW_RUN = ("config.json", "versions.json", "metrics.csv", "wandb.json", _EVENTS)
 _BEFORE_THE_RUN = (LOCK, "versions.json", ".DS_Store")
 
 
@@ -17,7 +19,8 @@ class RunFolder:
     """The folder of one run, held by one process until `close`.
 
     It holds `config.json`, `versions.json`, `metrics.csv`, TensorBoard events, `checkpoint/`,
-    `result.json` and figures. Use it as a context manager.
+    `result.json` and figures. Use it as a context manager: a new run that fails before `begin`
+    leaves the folder free for another one.
 
     Args:
         path: created if it does not exist.
@@ -34,6 +37,7 @@ class RunFolder:
 
     def __init__(self, path: Path, config: Any, *, resume: bool = False) -> None:
         self.path = path
+        self._is_new = not resume
         self.config: dict[str, Any] = plain(config)
         if resume and not is_run(path):
             raise FileNotFoundError(f"there is no run to resume in {path}: it has no config.json")
@@ -76,6 +80,16 @@ class RunFolder:
             )
         self.config = stored  # what its checkpoints were written with
 
+    def begin(self) -> None:
+        """Note that everything is ready for the first step: what fails now is there to resume."""
+        self._is_new = False
+
+    def _give_back(self) -> None:
+        """Take away what makes the folder a run's; nothing else was here when it was taken."""
+        for pattern in _OF_A_NEW_RUN:
+            for path in self.path.glob(pattern):
+                path.unlink()
+
     def close(self) -> None:
         """Let other processes write here."""
         self._lock.close()
@@ -89,6 +103,8 @@ class RunFolder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if error is not None and self._is_new:
+            self._give_back()
         self.close()
 
 

@@ -213,6 +213,17 @@ def test_data_that_do_not_fit_are_refused_before_any_learning(tmp_path):
     assert not folder.exists()
 
 
+def test_a_run_refused_before_its_first_update_leaves_its_folder_free(tmp_path, monkeypatch):
+    def no_wandb(*arguments):
+        raise ImportError("no wandb")
+
+    monkeypatch.setattr("pbrl.training.metrics._start_wandb", no_wandb)
+    data = Data(make_dataset(8))
+    with pytest.raises(ImportError, match="no wandb"):
+        fit(quick("bc"), tmp_path / "run", data=data, wandb=True)
+    assert fit(quick("bc"), tmp_path / "run", data=data).agent == "bc"
+
+
 def test_a_checkpoint_of_other_data_is_refused(tmp_path):
     fit(quick("bc"), tmp_path / "run", data=Data(make_dataset(8)))
     with pytest.raises(CheckpointMismatchError, match=r"dataset.steps: 400 -> 450"):

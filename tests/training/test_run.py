@@ -14,9 +14,10 @@ import torch
 from pbrl.envs import EnvironmentFault
 from pbrl.queries import CallableTeacher
 from pbrl.training.checkpoint import CheckpointMismatchError, load_checkpoint
+from pbrl.training.config import EnvironmentConfig
 from pbrl.training.presets import make_config
 from pbrl.training.result import Result
-from pbrl.training.run import Interrupted, load_agent, load_policy, train
+from pbrl.training.run import Interrupted, load_agent, load_policy, train, train_seeds
 
 from .conftest import Follow
 
@@ -62,6 +63,36 @@ def test_a_finished_run_is_not_overwritten(tiny_config, tmp_path):
     train(config, tmp_path / "run")
     with pytest.raises(FileExistsError, match="resume"):
         train(config, tmp_path / "run")
+
+
+def no_wandb(*arguments):
+    raise ImportError("no wandb")
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({"device": "cuda:99"}, "cuda:99"),
+        ({"env": "gym/CartPole-v1"}, "only continuous actions"),
+        ({"environment": EnvironmentConfig(backend="rollout")}, "backend must be"),
+        ({"steps": 80}, "first_step"),
+        ({}, "no wandb"),
+    ],
+)
+def test_a_refused_run_leaves_its_folder_free(tiny_config, tmp_path, monkeypatch, change, refusal):
+    monkeypatch.setattr("pbrl.training.metrics._start_wandb", no_wandb)
+    with pytest.raises((ValueError, ImportError), match=refusal):
+        train(replace(tiny_config, **change), tmp_path / "run", wandb=True)
+    config = replace(tiny_config, steps=20, eval_every=20, eval_episodes=1, preferences=None)
+    assert train(config, tmp_path / "run").steps == 20
+
+
+def test_seeds_of_which_one_is_refused_leave_their_folders_free(tiny_config, tmp_path):
+    config = replace(tiny_config, steps=20, eval_every=20, eval_episodes=1, preferences=None)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="cannot write"):
+        train_seeds(config, {0: tmp_path / "0", 1: tmp_path / "file" / "1"})
+    assert train(config, tmp_path / "0").steps == 20
 
 
 def test_resume_with_another_configuration_is_refused(tiny_config, tmp_path):

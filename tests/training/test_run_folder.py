@@ -33,6 +33,33 @@ def test_a_new_run_writes_what_it_was_started_with(tmp_path):
     assert record["machine"]["cores"] >= 1
 
 
+def fail(path, *, begins=False, resume=False):
+    """Fail as a run does whose logs are open."""
+    with RunFolder(path, {"seed": 0}, resume=resume) as folder:
+        for name in ("metrics.csv", "events.out.tfevents.1.host.2"):
+            (path / name).touch()
+        if begins:
+            folder.begin()
+        raise ValueError("failed")
+
+
+def test_a_run_refused_before_its_first_step_leaves_the_folder_free(tmp_path):
+    with pytest.raises(ValueError, match="failed"):
+        fail(tmp_path / "run")
+    assert not is_run(tmp_path / "run")
+    RunFolder(tmp_path / "run", {"seed": 1}).close()
+    assert read_config(tmp_path / "run") == {"seed": 1}
+
+
+def test_a_run_that_has_begun_stays_whatever_happens(tmp_path):
+    with pytest.raises(ValueError, match="failed"):
+        fail(tmp_path, begins=True)
+    assert is_run(tmp_path)
+    with pytest.raises(ValueError, match="failed"):
+        fail(tmp_path, resume=True)
+    assert is_run(tmp_path)
+
+
 def test_nothing_written_names_the_machine_or_a_place_on_it(tmp_path):
     with RunFolder(tmp_path / "run", {}):
         text = (tmp_path / "run" / "versions.json").read_text()
