@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 EXTRAS ?= dev
 
-.PHONY: demo test check format lint types install clean
+.PHONY: demo test test-slow check format lint types install clean
 
 install: $(STAMP)
 
@@ -21,6 +21,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2
+
+test-slow: $(STAMP) # every task of EnvPool, learning with stable-baselines3: about an hour
+	$(BIN)/python -m pytest -n 2 -m slow
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
