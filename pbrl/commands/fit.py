@@ -1,19 +1,20 @@
 """`pbrl fit`: learn offline, from a dataset and labels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from pbrl.commands.given import given_options
 from pbrl.commands.seeds import check_seeds, run_folders
 from pbrl.offline.dataset import DatasetInfo
 from pbrl.training.config import Control
 from pbrl.training.fit_config import DataConfig, FitConfig, decode_fit_config
 from pbrl.training.fit_data import Data, load_data
 from pbrl.training.offline_presets import Facts, OfflinePreset, make_fit_config
-from pbrl.training.run_folder import check_free, is_run, read_config
+from pbrl.training.run_folder import check_free, check_same_config, is_run, read_config
 
 RUNS = Path("runs")
 
@@ -46,7 +47,8 @@ class FitOptions:
         device: where networks and data live.
         data: how dataset and labels are read.
         out: folder of the run; by default runs/DATASET/AGENT-SEED.
-        resume: go on with the run in that folder, with its own configuration.
+        resume: go on with the run in that folder, with its own configuration; what is given
+            otherwise is refused.
         wandb: log to Weights & Biases as well.
         video: write a video of the learned policy at the end.
         show_options: list the options for every number, and stop.
@@ -104,7 +106,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.show_options:
         configure(options, Facts(info=DatasetInfo(name=options.dataset, family="")), ["--help"])
         return
-    config, data = prepare(options, rest)
+    config, data = prepare(options, rest, arguments)
     from pbrl.commands.report import report_run, report_seeds
     from pbrl.training.fit import fit, fit_seeds
 
@@ -117,21 +119,46 @@ def main(arguments: Sequence[str]) -> None:
     report_run(options.folder, result, video=options.video)
 
 
-def prepare(options: FitOptions, rest: Sequence[str] = ()) -> tuple[FitConfig[Any], Data]:
+def prepare(
+    options: FitOptions, rest: Sequence[str] = (), words: Sequence[str] = ()
+) -> tuple[FitConfig[Any], Data]:
     """Return the configuration that the words ask for, and the data.
 
+    Args:
+        options: what has a name of its own.
+        rest: the words for numbers of the configuration.
+        words: all words that the options were read from.
+
     Raises:
-        ValueError: if a name is unknown, a number impossible, or a file is not what it should be.
+        ValueError: if a name is unknown, a number impossible, a file is not what it should be, or
+            an option that was given says otherwise than the run to resume.
         FileExistsError: if the folder is taken.
     """
     folders = list(options.folders.values())
     if options.resume and is_run(folders[0]):
-        config = _parse(decode_fit_config(read_config(folders[0])), rest)
+        stored = decode_fit_config(read_config(folders[0]))
+        now = _renamed(stored, options, given_options(options, words))
+        check_same_config(folders[0], stored, now)
+        config = _parse(stored, rest)
         return config, load_data(config.dataset, config.labels, config.data, config.device)
     for folder in folders:
         check_free(folder)
     data = load_data(options.dataset, options.label_source, options.data, options.device)
     return configure(options, data.facts(), rest), data
+
+
+def _renamed(stored: FitConfig[Any], options: FitOptions, given: frozenset[str]) -> FitConfig[Any]:
+    """Return the stored configuration with what the options that were given say in its place."""
+    names = given & {"dataset", "agent", "preset", "control", "seed", "device"}
+    changes = {name: getattr(options, name) for name in names}
+    if options.labels:
+        changes["labels"] = options.label_source
+    data = {
+        name: getattr(options.data, name)
+        for name in (field.name for field in fields(DataConfig))
+        if f"data.{name}" in given
+    }
+    return replace(stored, **changes, data=replace(stored.data, **data))
 
 
 def configure(options: FitOptions, facts: Facts, rest: Sequence[str] = ()) -> FitConfig[Any]:

@@ -4,17 +4,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import tyro
 
+from pbrl.commands.given import given_options
 from pbrl.commands.seeds import check_seeds, run_folders
-from pbrl.queries.teachers import Teacher
+from pbrl.queries.samplers import make_sampler
+from pbrl.queries.teachers import Teacher, make_teacher
 from pbrl.training.code_presets import Representation
-from pbrl.training.config import Control, TrainConfig
+from pbrl.training.config import Control, PreferenceConfig, TrainConfig
 from pbrl.training.decode import decode
 from pbrl.training.presets import Preset, make_config
-from pbrl.training.run_folder import read_config
+from pbrl.training.run_folder import check_same_config, is_run, read_config
 
 RUNS = Path("runs")
 STUDIES = Path("studies")
@@ -48,7 +50,8 @@ class TrainOptions:
         seeds: several at once, as one computation: 0:16 for 0 to 15, or 0,3,5. Each has a folder of
             its own, whose name ends in its seed.
         out: folder of the run; by default runs/ENV/AGENT-SEED.
-        resume: go on with the run in that folder, with its own configuration.
+        resume: go on with the run in that folder, with its own configuration; what is given
+            otherwise is refused.
         wandb: log to Weights & Biases as well.
         video: write a video of the learned policy at the end.
         show_options: list the options for every number, and stop.
@@ -101,7 +104,7 @@ def main(arguments: Sequence[str]) -> None:
     options, rest = tyro.cli(
         TrainOptions, args=list(arguments), prog="pbrl train", return_unknown_args=True
     )
-    config = configure(options, ["--help"] if options.show_options else rest)
+    config = configure(options, ["--help"] if options.show_options else rest, arguments)
     from pbrl.commands.report import report_run, report_seeds
     from pbrl.training.run import train, train_seeds
 
@@ -116,19 +119,29 @@ def main(arguments: Sequence[str]) -> None:
     report_run(options.folder, result, video=options.video)
 
 
-def configure(options: TrainOptions, rest: Sequence[str] = ()) -> TrainConfig:
+def configure(
+    options: TrainOptions, rest: Sequence[str] = (), words: Sequence[str] = ()
+) -> TrainConfig:
     """Return the configuration that the options and the words after them ask for.
 
+    Args:
+        options: what has a name of its own.
+        rest: the words for numbers of the configuration.
+        words: all words that the options were read from.
+
     Raises:
-        ValueError: if a name is unknown or a number impossible.
+        ValueError: if a name is unknown or a number impossible, or an option that was given says
+            otherwise than the run to resume.
     """
     first = next(iter(options.folders.values()))
-    if options.resume and (first / "config.json").exists():
+    if options.resume and is_run(first):
         stored = decode(TrainConfig, read_config(first), "config.json")
-        return _parse(stored, rest)
-    is_human = options.teacher == HUMAN
-    if is_human != (options.study is not None):
-        raise ValueError("--teacher human and --study NAME go together")
+        now = _renamed(stored, options, given_options(options, words))
+        check_same_config(first, stored, replace(now, preferences=stored.preferences))
+        config = _parse(stored, rest)  # words for numbers refine a named teacher or sampler
+        check_same_config(first, config, _parse(now, rest))
+        return config
+    is_human = _is_human(options)
     config = make_config(
         options.env,
         options.agent,
@@ -140,6 +153,51 @@ def configure(options: TrainOptions, rest: Sequence[str] = ()) -> TrainConfig:
         seed=options.seed,
     )
     return _parse(_with_study(config, options.study) if options.study else config, rest)
+
+
+def _is_human(options: TrainOptions) -> bool:
+    """Return whether the people of a study teach."""
+    is_human = options.teacher == HUMAN
+    if is_human != (options.study is not None):
+        raise ValueError("--teacher human and --study NAME go together")
+    return is_human
+
+
+def _renamed(stored: TrainConfig, options: TrainOptions, given: frozenset[str]) -> TrainConfig:
+    """Return the stored configuration with what the options that were given say in its place."""
+    changes = {name: getattr(options, name) for name in given & {"env", "preset", "seed"}}
+    agent, representation = _parts(stored.agent)
+    agent = options.agent if "agent" in given else agent
+    representation = options.representation if "representation" in given else representation
+    name = agent if representation == "none" else f"{agent}-{representation}"
+    preferences = stored.preferences
+    if preferences is not None:
+        preferences = _retaught(preferences, options, given)
+    elif options.control != "none" or options.study is not None:
+        raise ValueError(f"{stored.agent} learns from the true reward and asks nobody")
+    return replace(stored, **changes, agent=name, preferences=preferences)
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Return agent and representation of a run's name."""
+    for representation in get_args(Representation):
+        if name.endswith(f"-{representation}"):
+            return name.removesuffix(f"-{representation}"), representation
+    return name, "none"
+
+
+def _retaught(
+    stored: PreferenceConfig, options: TrainOptions, given: frozenset[str]
+) -> PreferenceConfig:
+    """Return the stored preferences with teacher, sampler and control that were given."""
+    if given & {"teacher", "study"}:
+        teacher = stored.teacher if _is_human(options) else make_teacher(options.teacher).config
+        stored = replace(stored, teacher=teacher, study=options.study or "")
+    if options.sampler is not None:
+        named = make_sampler(options.sampler).config
+        choice = {name: getattr(named, name) for name in ("pool", "score", "k_center")}
+        stored = replace(stored, sampler=replace(stored.sampler, **choice))
+    return replace(stored, control=options.control) if "control" in given else stored
 
 
 def _with_study(config: TrainConfig, study: str) -> TrainConfig:

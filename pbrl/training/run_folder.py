@@ -71,13 +71,7 @@ class RunFolder:
 
     def _check_config(self, config: Any) -> None:
         stored = read_json(self.path / "config.json")
-        lines = differences(with_new_defaults(stored, config), self.config)
-        if lines:
-            raise ValueError(
-                f"the run in {self.path} has another configuration (stored -> now):\n  "
-                + "\n  ".join(lines)
-                + "\nResume it with the stored values, or start a new run in another folder."
-            )
+        check_same_config(self.path, with_new_defaults(stored, config), self.config)
         self.config = stored  # what its checkpoints were written with
 
     def begin(self) -> None:
@@ -123,6 +117,26 @@ def read_config(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path} is not the folder of a run: it has no config.json")
     config: dict[str, Any] = read_json(path / "config.json")
     return config
+
+
+def check_same_config(path: Path, stored: Any, now: Any) -> None:
+    """Refuse to go on with a run in another configuration than its own.
+
+    Args:
+        path: the run's folder.
+        stored: the configuration of the run there, a dataclass or a mapping of JSON values.
+        now: the one it shall go on with.
+
+    Raises:
+        ValueError: naming the fields that differ, and their values.
+    """
+    lines = differences(plain(stored), plain(now))
+    if lines:
+        raise ValueError(
+            f"the run in {path} has another configuration (stored -> now):\n  "
+            + "\n  ".join(lines)
+            + "\nResume it with the stored values, or start a new run in another folder."
+        )
 
 
 def check_free(path: Path) -> None:

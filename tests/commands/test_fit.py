@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tyro
 
 from pbrl.commands import evaluate
 from pbrl.commands import fit as module
@@ -117,3 +118,33 @@ def test_a_resumed_run_keeps_its_own_configuration(pairs, tmp_path):
     assert prepare(resumed)[0] == first
     with pytest.raises(FileExistsError, match="already holds a run"):
         prepare(options)
+
+
+@pytest.mark.parametrize(
+    ("words", "difference"),
+    [
+        (["--agent", "cpl"], 'agent: "sft" -> "cpl"'),
+        (["--preset", "paper"], 'preset: "cpu" -> "paper"'),
+        (["--control", "none"], 'control: "flipped-labels" -> "none"'),
+        (["--seed", "0"], "seed: 7 -> 0"),
+        (["--data.env", "gym/Pendulum-v1"], 'data.env: null -> "gym/Pendulum-v1"'),
+        (["other-labels.npz"], 'labels: null -> "other-labels.npz"'),
+    ],
+)
+def test_a_resumed_run_refuses_options_that_say_otherwise(pairs, tmp_path, words, difference):
+    own = ["--agent", "sft", "--seed", "7", "--control", "flipped-labels"]
+    there = ["--out", str(tmp_path / "run")]
+
+    def read(*words):
+        options, rest = tyro.cli(FitOptions, args=list(words), return_unknown_args=True)
+        return prepare(options, rest, words)[0]
+
+    first = read(str(pairs), *own, *there)
+    (tmp_path / "run").mkdir()
+    write_json(tmp_path / "run" / "config.json", first)
+    with pytest.raises(ValueError, match=r"\(stored -> now\)") as refused:
+        read(str(pairs), *words, *there, "--resume")
+    assert difference in str(refused.value)
+    with pytest.raises(ValueError, match='dataset: ".*" -> "other.npz"'):
+        read("other.npz", *there, "--resume")
+    assert read(str(pairs), *own, *there, "--resume") == first

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import tyro
 
 from pbrl.commands.train import TrainOptions, configure
 from pbrl.training.files import write_json
@@ -45,6 +46,73 @@ def test_a_resumed_run_keeps_its_own_configuration(tmp_path):
     write_json(tmp_path / "config.json", first)
     options = TrainOptions(env="gym/Pendulum-v1", out=tmp_path, resume=True)
     assert configure(options) == first
+
+
+def start(tmp_path, *words):
+    """Store what the words ask for as the configuration of a run."""
+    write_json(tmp_path / "config.json", read("gym/Pendulum-v1", *words))
+
+
+def read(*words):
+    options, rest = tyro.cli(TrainOptions, args=list(words), return_unknown_args=True)
+    return configure(options, rest, words)
+
+
+@pytest.mark.parametrize(
+    ("env", "words", "difference"),
+    [
+        ("gym/MountainCarContinuous-v0", [], 'env: "gym/Pendulum-v1" -> "gym/MountainCar'),
+        ("gym/Pendulum-v1", ["--agent", "qpa"], 'agent: "pebble" -> "qpa"'),
+        ("gym/Pendulum-v1", ["--agent=qpa"], 'agent: "pebble" -> "qpa"'),
+        ("gym/Pendulum-v1", ["--representation", "taco"], 'agent: "pebble" -> "pebble-taco"'),
+        ("gym/Pendulum-v1", ["--preset", "ppe"], 'preset: "cpu" -> "ppe"'),
+        ("gym/Pendulum-v1", ["--seed", "0"], "seed: 4 -> 0"),
+        ("gym/Pendulum-v1", ["--teacher", "oracle"], "teacher.mistake_probability: 0.1 -> 0.0"),
+        ("gym/Pendulum-v1", ["--teacher", "human", "--study", "x"], 'preferences.study: "" -> "x"'),
+        ("gym/Pendulum-v1", ["--sampler", "uniform"], 'sampler.score: "entropy" -> null'),
+        ("gym/Pendulum-v1", ["--control", "none"], 'control: "flipped-labels" -> "none"'),
+    ],
+)
+def test_a_resumed_run_refuses_options_that_say_otherwise(tmp_path, env, words, difference):
+    named = [
+        *("--agent", "pebble", "--seed", "4", "--teacher", "mistake", "--sampler", "entropy"),
+        *("--control", "flipped-labels"),
+    ]
+    start(tmp_path, *named, "--steps", "3000")
+    there = ["--resume", "--out", str(tmp_path)]
+    with pytest.raises(ValueError, match=r"\(stored -> now\)") as refused:
+        read(env, *words, *there)
+    assert difference in str(refused.value)
+    assert read("gym/Pendulum-v1", *there) == read("gym/Pendulum-v1", *named, *there)
+
+
+def test_a_resumed_run_takes_all_of_its_own_options(tmp_path):
+    words = [
+        *("--agent", "qpa", "--representation", "taco-reward", "--sampler", "near-on-policy"),
+        *("--preferences.sampler.pool", "3", "--preferences.sampler.segment-length", "20"),
+        *("--teacher", "mistake", "--preferences.teacher.mistake-probability", "0.2"),
+    ]
+    start(tmp_path, *words)
+    resumed = read("gym/Pendulum-v1", *words, "--resume", "--out", str(tmp_path))
+    assert (resumed.agent, resumed.preferences.sampler.pool) == ("qpa-taco-reward", 3)
+    assert resumed.preferences.teacher.mistake_probability == 0.2
+
+
+def test_a_run_of_people_goes_on_with_them_alone(tmp_path):
+    start(tmp_path, "--teacher", "human", "--study", "walks")
+    there = ["--resume", "--out", str(tmp_path)]
+    for words in ([], ["--teacher", "human", "--study", "walks"]):
+        assert read("gym/Pendulum-v1", *words, *there).preferences.study == "walks"
+    with pytest.raises(ValueError, match='preferences.study: "walks" -> ""'):
+        read("gym/Pendulum-v1", "--teacher", "oracle", *there)
+    with pytest.raises(ValueError, match="go together"):
+        read("gym/Pendulum-v1", "--teacher", "human", *there)
+
+
+def test_a_resumed_oracle_asks_nobody(tmp_path):
+    start(tmp_path, "--agent", "sac")
+    with pytest.raises(ValueError, match="sac learns from the true reward"):
+        read("gym/Pendulum-v1", "--control", "shuffled-labels", "--resume", "--out", str(tmp_path))
 
 
 def test_unknown_words_are_refused(capsys):
