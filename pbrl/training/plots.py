@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, NullFormatter
 
 from pbrl.training.result import RATES, Result
 from pbrl.training.statistics import Statistic, bootstrap_band, interquartile_mean, mean
@@ -23,6 +23,8 @@ STATISTICS: dict[str, Statistic] = {"mean": mean, "iqm": interquartile_mean}
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINE_STYLES = ("-", "--", "-.", (0, (2, 1)), (0, (5, 1, 1, 1, 1, 1)))
 _REFERENCE = (0, (1, 3))
+_NUM_LOOKS = len(_COLOURS) * len(_LINE_STYLES)  # 7 and 5 have no common divisor
+_SQUEEZED = 4.0  # a line so many times shorter than another is not readable beside it
 _PANEL_INCHES = (4.2, 3.0)
 _MAX_COLUMNS = 3
 _STYLE: dict[Any, Any] = {
@@ -78,12 +80,18 @@ def learning_curves(
         width, height = _PANEL_INCHES
         figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
+        looks = _looks(methods, {(run.task, method_name(run)) for run in drawn})
         for panel, task in zip(panels, tasks, strict=False):
             _draw_panel(panel, [result for result in results if result.task == task], against)
-            for place, method in enumerate(methods):
-                runs = [run for run in drawn if run.task == task and method_name(run) == method]
+            shown = [run for run in drawn if run.task == task]
+            for method in methods:
+                runs = [run for run in shown if method_name(run) == method]
                 if runs:
-                    _draw_line(panel, place, runs, rng, against, STATISTICS[statistic])
+                    _draw_line(panel, looks[method], runs, rng, against, STATISTICS[statistic])
+            if _squeezes(shown, against):
+                panel.set_xscale("log")
+                panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+                panel.xaxis.set_minor_formatter(NullFormatter())
         for panel in panels[len(tasks) :]:
             panel.set_axis_off()
         named = {
@@ -138,6 +146,30 @@ def _draw_panel(panel: Axes, results: Sequence[Result], against: Against) -> Non
     for name, scores, shade in (("random", random_scores, "0.6"), ("true reward", oracle, "0.2")):
         if scores:
             panel.axhline(float(np.mean(scores)), color=shade, ls=_REFERENCE, label=name, zorder=1)
+
+
+def _looks(methods: Sequence[str], drawn: set[tuple[str, str]]) -> dict[str, int]:
+    """Return the place of each method among colours and line styles.
+
+    No two methods have one look, and as far as there are colours no two of a panel have one colour.
+    """
+    looks: dict[str, int] = {}
+    for method in methods:
+        panels = {task for task, name in drawn if name == method}
+        beside = {name for task, name in drawn if task in panels}
+        taken = {looks[name] % len(_COLOURS) for name in beside & looks.keys()}
+        free = [place for place in range(_NUM_LOOKS) if place not in looks.values()]
+        other = [place for place in free if place % len(_COLOURS) not in taken]
+        looks[method] = (other or free or [len(looks)])[0]
+    return looks
+
+
+def _squeezes(runs: Sequence[Result], against: Against) -> bool:
+    """Return whether some lines of a panel would be too short to read beside the longest one."""
+    places = [curve(run, against)[0] for run in runs]
+    ends = [place[-1] for place in places]
+    starts = [place[0] for place in places]
+    return bool(min(starts) > 0 and max(ends) > _SQUEEZED * min(ends))
 
 
 def _draw_line(  # noqa: PLR0913

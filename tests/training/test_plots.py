@@ -78,3 +78,25 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
         learning_curves([make_result()], rng(), statistic="best")
     with pytest.raises(ValueError, match=r"\.svg, \.png, \.pdf"):
         save_figure(learning_curves([make_result()], rng()), tmp_path / "figure.bmp")
+
+
+def test_methods_of_a_panel_have_colours_of_their_own_and_no_two_methods_one_look():
+    first = [make_result(agent=f"a{number}") for number in range(7)]
+    second = [make_result(env="dmc/cheetah-run", agent=agent) for agent in ("a0", "a6", "b", "c")]
+    figure = learning_curves(first + second, rng())
+    looks = {}
+    for panel in figure.axes:
+        lines = [line for line in panel.get_lines() if line.get_label() != "random"]
+        assert len({line.get_color() for line in lines}) == len(lines)
+        for line in lines:
+            look = (line.get_color(), line.get_linestyle(), str(line._unscaled_dash_pattern))
+            assert looks.setdefault(line.get_label(), look) == look
+    assert len(set(looks.values())) == len(looks) == 9
+
+
+def test_lines_of_very_different_length_run_along_a_logarithmic_axis():
+    long = make_result(agent="p-iql", curve=((400, 1.0, 0), (4_000, 2.0, 0)))
+    short = make_result(agent="dtr", curve=((100, 1.0, 0), (500, 2.0, 0)))
+    like = make_result(agent="dtr", curve=((100, 1.0, 0), (2_000, 2.0, 0)))
+    scales = [learning_curves([long, other], rng()).axes[0].get_xscale() for other in (short, like)]
+    assert scales == ["log", "linear"]
