@@ -47,7 +47,8 @@ def oppo_updates(rounds: int, checkout: Path | None) -> list[Row]:
     if checkout is not None:
         rows.append(oppo_parity(checkout, their_oppo))
     small = make_fit_config("data", "oppo", SMALL_FACTS).method
-    return rows + _updates("OPPO", make_oppo(small, "cpu preset"), rounds, None, their_oppo)
+    made = make_oppo(small, "cpu preset", segment_steps=SMALL_FACTS.segment_steps)
+    return rows + _updates("OPPO", made, rounds, None, their_oppo)
 
 
 def dtr_updates(rounds: int, checkout: Path | None) -> list[Row]:
@@ -201,16 +202,24 @@ def padded(batch: OfflineBatch) -> OfflineBatch:
 
 
 def make_oppo(
-    config: OPPOConfig, name: str = "released", device: str = "cpu"
+    config: OPPOConfig,
+    name: str = "released",
+    device: str = "cpu",
+    *,
+    segment_steps: int | None = None,
 ) -> tuple[str, OPPO, OfflineBatch]:
-    """Return the name of a case, an agent and a batch for it."""
+    """Return the name of a case, an agent and a batch for it.
+
+    Segments have as many steps as windows unless their number is given.
+    """
     pairs, steps = config.num_pairs, config.policy.context
+    of_steps = "" if segment_steps is None else f" of {segment_steps}"
     case = (
-        f"{name}: {pairs} pairs and {config.windows} windows of {steps}, "
+        f"{name}: {pairs} pairs{of_steps} and {config.windows} windows of {steps}, "
         f"width {config.policy.transformer.width}"
     )
     generator = torch.Generator().manual_seed(0)
-    shape = (pairs, 2, steps)
+    shape = (pairs, 2, steps if segment_steps is None else segment_steps)
     segments = Segments(
         torch.randn(*shape, OBSERVATION_DIM, generator=generator),
         2 * torch.rand(*shape, ACTION_DIM, generator=generator) - 1,
