@@ -3,7 +3,8 @@
 A checkpoint is a folder `step-000012000` with three files: `state.safetensors` (every tensor),
 `state.json` (the rest, and what the state belongs to) and `SHA256SUMS` (checked on loading, also by
 `sha256sum -c`). It is written under another name and renamed when it lies on the disk, so a process
-killed at any moment leaves the previous one untouched. Nothing in it is unpickled.
+killed at any moment leaves the previous one untouched. Nothing in it is unpickled. The name of one
+that was written because something went wrong ends in `-error`.
 """
 
 import errno
@@ -13,7 +14,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from pbrl.training.state_tree import flatten, unflatten
 
 FORMAT_VERSION = 1
 _TENSORS, _TREE, _SUMS = "state.safetensors", "state.json", "SHA256SUMS"
-_NAME = re.compile(r"step-(\d{9,})(?:\.(\d+))?")
+_ERROR = "-error"
+_NAME = re.compile(rf"step-(\d{{9,}})(?:\.(\d+))?({_ERROR})?")
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -47,11 +49,24 @@ class _Place:
     revision: int
     path: Path
 
+    @property
+    def is_after_error(self) -> bool:
+        return self.path.name.endswith(_ERROR)
 
-def save_checkpoint(
-    folder: Path, state: Any, *, step: int, fingerprint: Mapping[str, Any], keep: int = 2
+
+def save_checkpoint(  # noqa: PLR0913  keyword-only
+    folder: Path,
+    state: Any,
+    *,
+    step: int,
+    fingerprint: Mapping[str, Any],
+    keep: int = 2,
+    after_error: bool = False,
 ) -> Path:
-    """Write a checkpoint and remove all but the newest `keep`.
+    """Write a checkpoint and remove all but the newest `keep`, one for each step.
+
+    Those written after an error never push out the newest one that was not, nor stand for its step:
+    what led to the error may be in them.
 
     Args:
         folder: holds the checkpoints of one run; only one process may write there.
@@ -59,7 +74,9 @@ def save_checkpoint(
         step: environment steps or updates done.
         fingerprint: what the state belongs to (configuration, environment); JSON values. The
             package and format versions are added.
-        keep: how many checkpoints stay, at least 1.
+        keep: how many checkpoints stay, at least 1; with 1 another may stay that is newer than the
+            newest one written without an error.
+        after_error: whether it is written because something went wrong.
 
     Returns:
         The folder of the new checkpoint.
@@ -74,7 +91,7 @@ def save_checkpoint(
     record = {"step": step, "fingerprint": _complete(fingerprint), "tree": tree}
     folder.mkdir(parents=True, exist_ok=True)
     _clean(folder)
-    target = _free_name(folder, step)
+    target = _free_name(folder, step, _ERROR if after_error else "")
     temporary = folder / f".writing-{target.name}"
     try:
         temporary.mkdir()
@@ -137,6 +154,17 @@ def has_checkpoint(folder: Path) -> bool:
     return bool(_places(folder))
 
 
+def newest_checkpoint(folder: Path, *, after_error: bool = True) -> Path | None:
+    """Return the newest checkpoint in `folder`, intact or not; None if there is none.
+
+    Args:
+        folder: where `save_checkpoint` wrote.
+        after_error: whether one written after an error counts.
+    """
+    places = [place for place in _places(folder) if after_error or not place.is_after_error]
+    return places[-1].path if places else None
+
+
 def _read(place: _Place, fingerprint: Mapping[str, Any] | None) -> tuple[Any, int]:
     _check_sums(place.path)
     record = json.loads((place.path / _TREE).read_text(encoding="utf-8"))
@@ -180,18 +208,33 @@ def _places(folder: Path) -> list[_Place]:
     return sorted(found)
 
 
-def _free_name(folder: Path, step: int) -> Path:
+def _free_name(folder: Path, step: int, ending: str) -> Path:
     """Return a name no checkpoint has: replacing one of the same step would not be atomic."""
     revisions = [place.revision for place in _places(folder) if place.step == step]
     suffix = f".{max(revisions) + 1}" if revisions else ""
-    return folder / f"step-{step:09d}{suffix}"
+    return folder / f"step-{step:09d}{suffix}{ending}"
 
 
 def _prune(folder: Path, keep: int) -> None:
-    for place in _places(folder)[:-keep]:
+    places = _places(folder)
+    staying = _staying(places, keep)
+    for place in places:
+        if place in staying:
+            continue
         # Renamed first, so that a removal cut short never looks like a checkpoint.
         place.path.rename(folder / f".removing-{place.path.name}")
     _clean(folder)
+
+
+def _staying(places: Sequence[_Place], keep: int) -> list[_Place]:
+    """Return which checkpoints stay, oldest first; `places` is in that order."""
+    latest = {(place.step, place.is_after_error): place for place in places}
+    kept = sorted(latest.values())
+    sound = [place for place in kept if not place.is_after_error][-1:]
+    newest = kept[-keep:]
+    if not set(sound) <= set(newest):
+        newest = sound + kept[-max(keep - 1, 1) :]
+    return newest
 
 
 def _clean(folder: Path) -> None:

@@ -14,6 +14,7 @@ from pbrl.training.checkpoint import (
     DamagedCheckpointError,
     has_checkpoint,
     load_checkpoint,
+    newest_checkpoint,
     read_checkpoint,
     save_checkpoint,
 )
@@ -64,7 +65,39 @@ def test_saving_a_step_again_replaces_it(tmp_path):
     assert load_checkpoint(tmp_path, FINGERPRINT) == ({"new": True}, 5)
 
 
+def names(folder):
+    return sorted(item.name for item in folder.iterdir())
+
+
+def test_those_after_an_error_never_push_out_the_newest_that_is_not(tmp_path):
+    for step in (3, 4):
+        save(tmp_path, step)
+    for step in (5, 5, 5, 6):
+        save(tmp_path, step, after_error=True)
+    assert names(tmp_path) == ["step-000000004", "step-000000006-error"]
+    assert value(tmp_path) == 6
+    newest, sound = (newest_checkpoint(tmp_path, after_error=either) for either in (True, False))
+    assert (newest.name, sound.name) == ("step-000000006-error", "step-000000004")
+    for step in (7, 8):
+        save(tmp_path, step)
+    assert names(tmp_path) == ["step-000000007", "step-000000008"]
+
+
+def test_one_after_an_error_replaces_its_like_and_no_other_at_its_step(tmp_path):
+    save(tmp_path, 4)
+    for _ in range(3):
+        save(tmp_path, 4, keep=1, after_error=True)
+    assert names(tmp_path) == ["step-000000004", "step-000000004.3-error"]
+
+
+def test_a_step_saved_again_leaves_the_step_before(tmp_path):
+    for step in (3, 4, 4, 4):
+        save(tmp_path, step)
+    assert names(tmp_path) == ["step-000000003", "step-000000004.2"]
+
+
 def test_nothing_to_load(tmp_path):
+    assert newest_checkpoint(tmp_path / "absent") is None
     assert not has_checkpoint(tmp_path / "absent")
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         load_checkpoint(tmp_path / "absent", None)
