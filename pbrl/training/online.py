@@ -1,5 +1,6 @@
 """The online loop: act, store, ask when it is time, learn."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from pbrl.training.collector import Collector
 from pbrl.training.config import TrainConfig
 from pbrl.training.preferences import PreferenceReward
 from pbrl.training.reward_source import AskedSession, Metrics, TrainingProgress, TrueReward
+from pbrl.training.salvage import keep_labels
 from pbrl.training.together import RewardFit, advance
 
 PURPOSES = ("agent", "actions", "replay", "queries", "teacher", "reward", "initial")
@@ -60,6 +62,8 @@ class OnlineLoop:
         self.num_sessions = 0
         self._update_metrics: dict[str, Tensor] = {}
         self._session: AskedSession | None = None
+        self._last_actions: Tensor | None = None
+        self._is_cut_off = False  # whether an interruption lies between what was and what comes
 
     @property
     def replay(self) -> ReplayBuffer:
@@ -108,11 +112,14 @@ class OnlineLoop:
 
     def begin(self) -> None:
         """Take one step in every environment, and ask if it is time."""
+        if self._is_cut_off:
+            self._go_on()
         stride = 0
         if self.source.waits_for(self.step):
             self.source.wait()
         else:
-            self.collector.step(self._actions(), self.source.step_rewards)
+            self._last_actions = self._actions()
+            self.collector.step(self._last_actions, self.source.step_rewards)
             stride = self.collector.env.num_envs
             self.step += stride
         self._session = self.source.begin_session(self.step, stride, self._progress)
@@ -175,6 +182,17 @@ class OnlineLoop:
             )
             self.agent.update(batch)
 
+    @property
+    def acts_in_numbers(self) -> bool:
+        """Whether the last actions were numbers, as far as there were any."""
+        return self._last_actions is None or bool(self._last_actions.isfinite().all())
+
+    def keep_labels(self, folder: Path) -> str:
+        """Write all labels to files of their own; see `pbrl.training.salvage`."""
+        if isinstance(self.source, TrueReward):
+            return "It has no labels."
+        return keep_labels(folder, self.source.feedback, self.replay, self.step)
+
     def metrics(self) -> Metrics:
         """Return what a row of the log says; this waits for the device."""
         values = {name: float(value) for name, value in self._update_metrics.items()}
@@ -206,7 +224,7 @@ class OnlineLoop:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned; open episodes become truncated ones."""
+        """Restore what `state_dict` returned; with the next step open episodes become truncated."""
         self.step = int(state["step"])
         self.num_updates = int(state["num_updates"])
         self.num_sessions = int(state["num_sessions"])
@@ -214,8 +232,14 @@ class OnlineLoop:
         self.agent.load_state_dict(state["agent"])
         self.intrinsic.load_state_dict(state["intrinsic"])
         self.replay.load_state_dict(state["replay"])
-        self.replay.close_open_episodes()
         self.collector.load_state_dict(state["collector"])
         self.generators.load_state_dict(state["generators"])
         self.source.load_state_dict(state["source"])
+        self._is_cut_off = True
+
+    def _go_on(self) -> None:
+        """Leave the episodes that were in progress, and ask again what was not answered."""
+        self._is_cut_off = False
+        self.replay.close_open_episodes()
         self.source.ask_again(self._progress)
+        self.source.saved()

@@ -140,7 +140,7 @@ def _open_run(
     )
     log = MetricsLog(
         folder,
-        resume_step=run.loop.step if given.resume else None,
+        resume_step=run.logged_step if given.resume else None,
         wandb=given.wandb,
         config=plain(config),
     )

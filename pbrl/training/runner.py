@@ -2,20 +2,24 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pbrl.linear import matmul_precision
 from pbrl.queries.follower import Follower, RunStatus
-from pbrl.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from pbrl.training.checkpoint import newest_checkpoint
 from pbrl.training.interruption import Interrupted
 from pbrl.training.machine import commit, machine, versions
 from pbrl.training.metrics import MetricsLog
 from pbrl.training.progress import Progress, Shown
-from pbrl.training.result import Point, Result, final_score
+from pbrl.training.result import Result, final_score
+from pbrl.training.run_checkpoints import RunCheckpoints
 from pbrl.training.run_folder import RunFolder
 from pbrl.training.run_parts import About, Parts, RunConfig
-from pbrl.training.scoring import Score
+from pbrl.training.run_scores import RunScores
+from pbrl.training.salvage import DivergedError
 from pbrl.training.threads import torch_threads
 
 FOLLOW_SECONDS = 2.0  # between two words to whoever follows a run
@@ -30,7 +34,8 @@ class Run:
         build: returns the parts, given how often the run was resumed.
         about: returns what the result says, given the parts.
         belongs_to: what a checkpoint must agree with beside the configuration; JSON values.
-        save_on_error: write a checkpoint when the loop fails, so that no label given is lost.
+        save_on_error: write a checkpoint also when the loop fails in the middle of an advance, so
+            that no label given is lost.
         follower: is told now and then how the run stands.
 
     Attributes:
@@ -55,20 +60,17 @@ class Run:
         self.folder = folder
         self.save_on_error = save_on_error
         self._follower, self._next_word = follower, 0.0
-        self._fingerprint = {"config": folder.config, **(belongs_to or {})}
-        self.curve: list[Point] = []
-        self.measures: dict[str, list[tuple[int, float]]] = {}
-        self.score_name = ""
-        self.random_score: float | None = None
+        self._checkpoints = RunCheckpoints(folder, belongs_to or {})
+        self.scores = RunScores()
         self.seconds = 0.0
         self.resumes = 0
-        self.saved = (-1, -1)
         self.seeds_together = 1
         self._before = self._milestones_before = 0
+        self._is_advancing, self._is_reported = False, True
+        self._row: Mapping[str, float] | None = None  # of a report that has begun
         self._started = 0.0
-        state: dict[str, Any] | None = None
-        if has_checkpoint(folder.checkpoints):
-            state, _ = load_checkpoint(folder.checkpoints, self._fingerprint)
+        state = self._checkpoints.load()
+        if state is not None:
             self.resumes = int(state["resumes"]) + 1
         parts = build(self.resumes)
         self.loop, self.scorer = parts
@@ -84,14 +86,14 @@ class Run:
         """
         with torch_threads(self.config.threads), matmul_precision(self.config.precision):
             self.begin(log)
+            with self._saving_after_errors():
+                self.catch_up()
             while not self.is_over:
-                self.note_place()
-                try:
+                with self._saving_after_errors():
+                    self.note_place()
                     self.loop.advance()
-                except Exception:
-                    self.save_after_error()
-                    raise
-                self.report()
+                    self.note_advance()
+                    self.report()
                 progress.update(**self.shown())
                 if is_interrupted():
                     raise self.stopped()
@@ -101,8 +103,18 @@ class Run:
         """Start the clock, and score a random policy if that has not been done."""
         self._log = log
         self._started = time.perf_counter() - self.seconds
-        if not self.score_name:
-            self._score_random_policy()
+        if not self.scores.name:
+            self.scores.note_random(self.scorer.random())
+
+    @property
+    def logged_step(self) -> int:
+        """The last step whose row of the log stands; later rows are written again."""
+        return self.loop.step if self._is_reported else self._before
+
+    def catch_up(self) -> None:
+        """Make the report that an interruption cut off, if it did."""
+        if not self._is_reported:
+            self.report()
 
     @property
     def is_over(self) -> bool:
@@ -112,26 +124,36 @@ class Run:
     def note_place(self) -> None:
         """Note where the run is, before it advances."""
         self._before, self._milestones_before = self._position
+        self._is_advancing, self._is_reported, self._row = True, False, None
+
+    def note_advance(self) -> None:
+        """Note that the advance is over: the state is one to go on from exactly."""
+        self._is_advancing = False
 
     def is_saving(self) -> bool:
         """Whether a checkpoint is due after an advance."""
-        is_milestone = self.loop.num_milestones > self._milestones_before
-        return is_milestone or self._passed(self.config.checkpoint_every)
+        return self._has_reached_milestone or self._passed(self.config.checkpoint_every)
 
     def report(self) -> None:
-        """Evaluate, log and save after an advance, as far as each is due."""
-        values: dict[str, float] = {}
-        if self._is_due(self.config.log_every):
-            values |= self.loop.metrics()
+        """Evaluate, log and save after an advance, as far as each is due.
+
+        An evaluation takes long and may fail: what a milestone stands for is saved before.
+        """
+        if self._row is None:
+            self._row = self.loop.metrics() if self._is_due(self.config.log_every) else {}
+        values, score = dict(self._row), None
         if self._is_due(self.config.eval_every):
+            if self._has_reached_milestone and not self._checkpoints.hold(self.loop):
+                self._checkpoint()
             score = self.scorer()
-            self.score_name = score.name
-            self._keep(score)
             values |= score.metrics
         if values:
             self._log.write(self.loop.step, values)
+        if score is not None:
+            self.scores.note(score, self.loop.step, self.loop.num_asked)
         if time.monotonic() >= self._next_word:
             self._tell(self.loop.phase)
+        self._is_reported = True
         if self.is_saving():
             self._checkpoint()
 
@@ -141,14 +163,34 @@ class Run:
             "step": self.loop.step,
             "labels": self.loop.num_asked,
             "reward_accuracy": self.loop.reward_accuracy,
-            "score": self.curve[-1][1] if self.curve else None,
+            "score": self.scores.latest,
             "phase": self.loop.phase,
         }
 
-    def save_after_error(self) -> None:
-        """Write a checkpoint if labels would be lost otherwise."""
-        if self.save_on_error:
-            self._checkpoint()
+    def save_after_error(self, error: Exception) -> None:
+        """Save what no checkpoint holds yet, or at least the labels; notes on the error say what.
+
+        What failed in the middle of an advance is gone on with as it is.
+        """
+        if self._checkpoints.have_noted(error) or (self._is_advancing and not self.save_on_error):
+            return
+        path = newest_checkpoint(self.folder.checkpoints)
+        if self._is_advancing or not self._checkpoints.hold(self.loop):
+            try:
+                path = self._checkpoint(after_error=True)
+            except (OSError, DivergedError) as failure:
+                for note in (_message(failure), *getattr(failure, "__notes__", ())):
+                    error.add_note(note)
+                return
+        error.add_note(f"What came before is saved in {path}: --resume goes on from there.")
+
+    @contextmanager
+    def _saving_after_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.save_after_error(error)
+            raise
 
     def stopped(self) -> Interrupted:
         """Write a checkpoint, and return what to raise."""
@@ -160,14 +202,9 @@ class Run:
 
     def finish(self) -> Result:
         """Write the last checkpoint and the result."""
-        if self.saved != self._position:
+        if not self._checkpoints.hold_report(self.loop):
             self._checkpoint()
         return self._result()
-
-    def _score_random_policy(self) -> None:
-        score = self.scorer.random()
-        if score is not None:
-            self.score_name, self.random_score = score.name, score.value
 
     def _passed(self, every: int) -> bool:
         return self._before // every != self.loop.step // every
@@ -175,14 +212,6 @@ class Run:
     def _is_due(self, every: int) -> bool:
         is_over = self.loop.step > self._before and self.is_over
         return self._passed(every) or is_over
-
-    def _keep(self, score: Score) -> None:
-        """Note an evaluation for the result; a number that is not finite is for the log alone."""
-        step = self.loop.step
-        self.curve.append((step, score.value, self.loop.num_asked))
-        for name, value in score.metrics.items():
-            if name != f"eval/{score.name}" and math.isfinite(value):
-                self.measures.setdefault(name, []).append((step, value))
 
     def _tell(self, phase: str, *, is_over: bool = False) -> None:
         """Tell whoever follows how the run stands."""
@@ -196,8 +225,8 @@ class Run:
             num_asked=loop.num_asked,
             num_labelled=loop.num_labelled,
             phase=phase,
-            score_name=self.score_name,
-            curve=tuple(self.curve),
+            score_name=self.scores.name,
+            curve=tuple(self.scores.curve),
             is_asking=loop.is_asking and not is_over,
             is_over=is_over,
         )
@@ -208,41 +237,37 @@ class Run:
     def _position(self) -> tuple[int, int]:
         return self.loop.step, self.loop.num_milestones
 
-    def _checkpoint(self) -> None:
+    @property
+    def _has_reached_milestone(self) -> bool:
+        return self.loop.num_milestones > self._milestones_before
+
+    def _checkpoint(self, *, after_error: bool = False) -> Path:
         self.seconds = time.perf_counter() - self._started
-        self.saved = self._position
-        save_checkpoint(
-            self.folder.checkpoints,
-            {
-                "loop": self.loop.state_dict(),
-                "curve": self.curve,
-                "measures": self.measures,
-                "score_name": self.score_name,
-                "random_score": self.random_score,
-                "seconds": self.seconds,
-                "resumes": self.resumes,
-            },
-            step=self.loop.step,
-            fingerprint=self._fingerprint,
+        before = {"step": self._before, "milestones": self._milestones_before, "row": self._row}
+        rest = {
+            "unreported": None if self._is_reported else before,
+            **self.scores.state_dict(),
+            "seconds": self.seconds,
+            "resumes": self.resumes,
+        }
+        return self._checkpoints.write(
+            self.loop, rest, is_reported=self._is_reported, after_error=after_error
         )
-        self.loop.saved()
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.loop.load_state_dict(state["loop"])
-        self.curve = [(step, score, labels) for step, score, labels in state["curve"]]
-        self.measures = {
-            name: [(step, value) for step, value in points]
-            for name, points in state.get("measures", {}).items()  # older ones lack it
-        }
-        self.score_name = state["score_name"]
-        self.random_score = state["random_score"]
+        self.scores.load_state_dict(state)
         self.seconds = state["seconds"]
-        self.saved = self._position
-        self.loop.saved()
+        unreported = state.get("unreported")  # older ones lack it
+        if unreported is not None:
+            self._is_reported, self._row = False, unreported["row"]
+            self._before = int(unreported["step"])
+            self._milestones_before = int(unreported["milestones"])
+        self._checkpoints.note(self.loop, is_reported=self._is_reported)
 
     def _result(self) -> Result:
         loop, config, about = self.loop, self.config, self.about
-        self.curve.sort()
+        scores, curve = self.scores, sorted(self.scores.curve)
         result = Result(
             suite=config.suite,
             agent=config.agent,
@@ -253,11 +278,11 @@ class Run:
             steps=loop.step,
             labels_asked=loop.num_asked,
             labels_given=loop.num_labelled,
-            score_name=self.score_name,
-            score=final_score(self.curve, config.score_evaluations),
-            score_evaluations=min(config.score_evaluations, len(self.curve)),
-            curve=tuple(self.curve),
-            random_score=self.random_score,
+            score_name=scores.name,
+            score=final_score(curve, config.score_evaluations),
+            score_evaluations=min(config.score_evaluations, len(curve)),
+            curve=tuple(curve),
+            random_score=scores.random,
             wall_seconds=self.seconds,
             updates_per_second=loop.num_updates / self.seconds,
             versions=versions(),
@@ -266,8 +291,12 @@ class Run:
             config=self.folder.config,
             environment=dict(about.environment),
             seeds_together=self.seeds_together,
-            measures={name: tuple(points) for name, points in self.measures.items()},
+            measures={name: tuple(points) for name, points in scores.measures.items()},
         )
         result.save(self.folder.result)
         self._tell("", is_over=True)
         return result
+
+
+def _message(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -1,6 +1,7 @@
 """The runs of several seeds, side by side, whose learning is one computation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from statistics import fmean
 
 from pbrl.linear import matmul_precision
@@ -51,6 +52,9 @@ class SeedRuns:
         with torch_threads(config.threads), matmul_precision(config.precision):
             for run, log in zip(self.runs, logs, strict=True):
                 run.begin(log)
+            with self._saving_after_errors():
+                for run in self.runs:
+                    run.catch_up()
             while not all(run.is_over for run in self.runs):
                 self._advance()
                 progress.update(**self.shown())
@@ -60,20 +64,27 @@ class SeedRuns:
             return [run.finish() for run in self.runs]
 
     def _advance(self) -> None:
-        for run in self.runs:
-            run.note_place()
-        try:
+        with self._saving_after_errors():
+            for run in self.runs:
+                run.note_place()
             loops = self._together.advance(self.runs[0].config.steps)
-        except Exception:
+            for run in self.runs:
+                run.note_advance()
+            advanced = [self._run_of[id(loop)] for loop in loops]
+            if any(run.is_saving() for run in advanced):
+                self._together.settle()
+            for run in advanced:
+                run.report()
+
+    @contextmanager
+    def _saving_after_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
             self._together.settle()
             for run in self.runs:
-                run.save_after_error()
+                run.save_after_error(error)
             raise
-        advanced = [self._run_of[id(loop)] for loop in loops]
-        if any(run.is_saving() for run in advanced):
-            self._together.settle()
-        for run in advanced:
-            run.report()
 
     def _stopped(self) -> Interrupted:
         self._together.settle()

@@ -69,8 +69,8 @@ def test_preferences_are_learned_from_through_codes(tiny_config, where):
         assert metrics["codes/updates"] >= 20
     twin = build_loop(config)
     twin.load_state_dict(loop.state_dict())
-    loop.replay.close_open_episodes()
     for one in (loop, twin):
+        one.replay.close_open_episodes()
         one.agent.update(one.draw())
     seen = loop.collector.observations
     actions = [one.agent.act(seen, deterministic=True) for one in (loop, twin)]

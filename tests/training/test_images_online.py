@@ -81,8 +81,8 @@ def test_state_goes_on_where_it_was():
     for _ in range(25):
         loops[0].advance()
     loops[1].load_state_dict(loops[0].state_dict())
-    loops[0].replay.close_open_episodes()
     for loop in loops:
+        loop.replay.close_open_episodes()
         batch = loop.draw()
         loop.agent.update(batch)
     seen = loops[0].collector.observations

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from pbrl.offline.dataset import OfflineDataset
 from pbrl.offline.files import whole_file
 from pbrl.offline.labels.csv_files import EPISODE_COLUMNS, ROW_COLUMNS, SKIP
 from pbrl.offline.labels.join import locate
 from pbrl.offline.labels.table import LabelTable
+from pbrl.segments import Segments
 
 SUFFIXES = (".csv", ".parquet", ".npz")
 
@@ -118,8 +120,26 @@ def _write_pairs(table: LabelTable, path: Path, dataset: OfflineDataset | None) 
             f"pairs in one file need one length and at least one label, found the lengths "
             f"{lengths.tolist()} and {int(given.sum())} labels"
         )
-    segments = dataset.replay.gather(index[given])
-    arrays: dict[str, Any] = {"label": table.labels[given.cpu().numpy()]}
+    save_pairs(path, dataset.replay.gather(index[given]), table.labels[given.cpu().numpy()])
+
+
+def save_pairs(path: Path, segments: Segments, labels: Float[np.ndarray, " query"]) -> None:
+    """Write labelled pairs with their segments, as IPL's and CPL's files hold them.
+
+    The file is written whole or not at all, and is a dataset of its own for whatever learns from
+    pairs.
+
+    Args:
+        path: the file to write.
+        segments: of one length, `[query, 2, time, ...]`.
+        labels: probability that the second segment is preferred.
+
+    Raises:
+        ValueError: if the segments have several lengths, or there is none.
+    """
+    if len(labels) == 0 or not bool(segments.mask.all()):
+        raise ValueError("pairs in one file need one length and at least one label")
+    arrays: dict[str, Any] = {"label": labels}
     for place in (0, 1):
         arrays[f"obs_{place + 1}"] = segments.observations[:, place].cpu().numpy()
         arrays[f"action_{place + 1}"] = segments.actions[:, place].cpu().numpy()
