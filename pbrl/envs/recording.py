@@ -82,7 +82,9 @@ class EpisodeWriter:
                 self._write(lane)
 
     def _check(self, step: Step, is_step: Bool[np.ndarray, " lane"]) -> None:
-        floats = {name: field for name, field in step._asdict().items() if field.is_floating_point()}
+        floats = {
+            name: field for name, field in step._asdict().items() if field.is_floating_point()
+        }
         total = torch.stack([field.sum() for field in floats.values()]).sum()
         if bool(total.isfinite()):  # one look at the device; a sum can also overflow
             return

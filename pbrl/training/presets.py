@@ -87,8 +87,13 @@ def make_config(
             seed=seed,
         )
         return with_codes(plain, representation)
-    if agent in (*ON_IMAGES, "sac") and control != "none":
-        raise ValueError(f"{control} needs labels, and {agent} learns from the true reward")
+    if agent in (*ON_IMAGES, "sac"):
+        asked = {"control": control != "none", "teacher": teacher != "oracle", "sampler": sampler}
+        given = [name for name, is_given in asked.items() if is_given]
+        if given:
+            raise ValueError(
+                f"{', '.join(given)} needs labels, and {agent} learns from the true reward"
+            )
     if agent in ON_IMAGES:
         return pixel_config(env, agent, preset=preset, seed=seed)
     if agent in WITH_PRIOR:

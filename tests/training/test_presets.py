@@ -132,6 +132,8 @@ def test_the_method_can_be_changed_part_by_part():
         ({"env": "dmc/walker-walk", "sampler": "uniformly"}, "uniform"),
         ({"env": "dmc/hopper-hop", "preset": "paper"}, "no numbers for qpa on dmc/hopper-hop"),
         ({"env": "dmc/walker-walk", "agent": "sac", "control": "flipped-labels"}, "needs labels"),
+        ({"env": "dmc/walker-walk", "agent": "sac", "teacher": "mistake"}, "teacher needs labels"),
+        ({"env": "dmc/walker-walk", "agent": "taco", "sampler": "entropy"}, "sampler needs labels"),
     ],
 )
 def test_wrong_names_are_refused_with_the_nearest(arguments, message):
