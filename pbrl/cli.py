@@ -77,7 +77,7 @@ def run_verb(verb: str, arguments: Sequence[str] | None = None) -> None:
 
 
 class _Stopped(KeyboardInterrupt):
-    """Ctrl-C. Python dies by the signal once a plain one has left an `exec`, caught or not."""
+    """Ctrl-C; once a plain one has left an `exec`, `python -m` dies by it, caught or not."""
 
 
 @contextmanager

@@ -90,9 +90,10 @@ cli.run_verb("plot", [])
 """
 
 
-def test_ctrl_c_ends_in_our_status_wherever_it_comes():
-    words = [sys.executable, "-c", STOPPED_IN_EXEC]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+def test_ctrl_c_ends_in_our_status_wherever_it_comes(tmp_path):
+    (tmp_path / "program.py").write_text(STOPPED_IN_EXEC)
+    words = [sys.executable, "-m", "program"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (cli.INTERRUPTED, "stopped\n")
 
 
