@@ -41,6 +41,8 @@ def main() -> None:
         "sees nothing but those answers, never the true reward that the table below reports."
     )
     shutil.rmtree(options.out, ignore_errors=True)
+    schedule = replace(config.preferences.schedule, budget=asked)  # all that is seen to be asked
+    config = replace(config, preferences=replace(config.preferences, schedule=schedule))
     result = train(config, options.out)
     report_run(options.out, result, video=True, oracle_score=oracle_score(config.env, config.steps))
 

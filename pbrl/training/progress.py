@@ -68,7 +68,7 @@ class Progress:
         self._accuracy: float | None = None
         self._score: float | None = None
         self._phase = ""
-        self._recent = deque([(clock(), start_step)])
+        self._recent: deque[tuple[float, int]] = deque()  # since the first step, not the first word
         self._is_live = self._console.is_terminal
         self._interval = _REDRAW if self._is_live else interval
         self._next_draw = 0.0
@@ -111,6 +111,8 @@ class Progress:
 
     def steps_per_second(self) -> float:
         """Return the speed over the last minute; 0 before it is known."""
+        if not self._recent:
+            return 0.0
         (first_time, first_step), (last_time, last_step) = self._recent[0], self._recent[-1]
         elapsed = last_time - first_time
         return (last_step - first_step) / elapsed if elapsed > 0 else 0.0

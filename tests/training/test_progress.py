@@ -49,6 +49,14 @@ def test_speed_is_that_of_the_last_minute_and_of_this_process():
     assert abs(progress.steps_per_second() - 10.0) < 0.2
 
 
+def test_what_came_before_the_first_step_says_nothing_of_the_speed():
+    clock = Clock()
+    progress = Progress(90_000, console=plain_console(), clock=clock)
+    clock.now = 1.1  # until everything is built
+    progress.update(1)
+    assert progress.line() == "steps 1/90,000"
+
+
 def test_a_terminal_gets_a_bar():
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     with Progress(100, title="walker", console=console) as progress:
