@@ -115,17 +115,8 @@ def largest_difference(agent: Any, batch: OfflineBatch, checkout: Path, build: A
 def oppo_parity(checkout: Path, build: Any) -> Row:
     """Compare the losses of OPPO's first updates on windows that are padded in front."""
     case, agent, batch = make_oppo(RELEASED_OPPO)
-    agent, batch = without_dropout(agent, padded(batch))
-    step = build(checkout, agent, batch)
-    difference = max(_difference(agent.update(batch), step()) for _ in range(COMPARED_UPDATES))
-    return Row(
-        section="OPPO update",
-        case=f"{case}, padded",
-        contender="pbrl",
-        note=f"losses of {COMPARED_UPDATES} updates equal to {difference:.0e}",
-        aim=f"losses equal to {MOST_DIFFERENCE:.0e}",
-        is_met=difference <= MOST_DIFFERENCE,
-    )
+    made = (f"{case}, padded", agent, padded(batch))
+    return _parity("OPPO", made, "losses", checkout, build)
 
 
 def dtr_parity(checkout: Path, build: Any) -> Row:
@@ -144,15 +135,24 @@ def dtr_parity(checkout: Path, build: Any) -> Row:
         discard_last=True,
     )
     case, agent, batch = make_dtr(config)
-    agent, batch = without_dropout(agent, ended(batch))
+    made = (f"{case}, half of them padded, a third terminal", agent, ended(batch))
+    return _parity("DTR", made, "losses and values", checkout, build)
+
+
+def _parity(
+    name: str, made: tuple[str, Any, OfflineBatch], what: str, checkout: Path, build: Any
+) -> Row:
+    """Compare the first updates without dropout, and say what of them was compared."""
+    case, agent, batch = made
+    agent, batch = without_dropout(agent, batch)
     step = build(checkout, agent, batch)
     difference = max(_difference(agent.update(batch), step()) for _ in range(COMPARED_UPDATES))
     return Row(
-        section="DTR update",
-        case=f"{case}, half of them padded, a third terminal",
+        section=f"{name} update",
+        case=case,
         contender="pbrl",
-        note=f"losses and values of {COMPARED_UPDATES} updates equal to {difference:.0e}",
-        aim=f"losses and values equal to {MOST_DIFFERENCE:.0e}",
+        note=f"{what} of {COMPARED_UPDATES} updates equal to {difference:.0e}",
+        aim=f"{what} equal to {MOST_DIFFERENCE:.0e}",
         is_met=difference <= MOST_DIFFERENCE,
     )
 

@@ -19,7 +19,7 @@ from pbrl.training.run_checkpoints import RunCheckpoints
 from pbrl.training.run_folder import RunFolder
 from pbrl.training.run_parts import About, Parts, RunConfig
 from pbrl.training.run_scores import RunScores
-from pbrl.training.salvage import DivergedError
+from pbrl.training.salvage import DivergedError, reason
 from pbrl.training.threads import torch_threads
 
 FOLLOW_SECONDS = 2.0  # between two words to whoever follows a run
@@ -179,7 +179,7 @@ class Run:
             try:
                 path = self._checkpoint(after_error=True)
             except (OSError, DivergedError) as failure:
-                for note in (_message(failure), *getattr(failure, "__notes__", ())):
+                for note in (reason(failure), *getattr(failure, "__notes__", ())):
                     error.add_note(note)
                 return
         error.add_note(f"What came before is saved in {path}: --resume goes on from there.")
@@ -296,7 +296,3 @@ class Run:
         result.save(self.folder.result)
         self._tell("", is_over=True)
         return result
-
-
-def _message(error: Exception) -> str:
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

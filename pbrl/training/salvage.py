@@ -83,14 +83,18 @@ def keep_labels(folder: Path, feedback: FeedbackStore, replay: ReplayBuffer, ste
     try:
         feedback.save(record)
     except OSError as error:
-        return f"Its {len(labelled)} labels could not be kept either: {error.strerror or error}."
+        return f"Its {len(labelled)} labels could not be kept either: {reason(error)}."
     kept = f"Its {len(labelled)} labels are kept in {record}"
     try:
         save_pairs(pairs, replay.gather(labelled.index), labelled.labels.cpu().numpy())
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        return f"{kept}, without their segments: {reason or error}."
+        return f"{kept}, without their segments: {reason(error)}."
     return f"{kept}, and with their segments in {pairs}, which `pbrl fit` learns from."
+
+
+def reason(error: Exception) -> str:
+    """Return why something failed, without the number that the system gives it."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def _free_names(folder: Path, step: int) -> tuple[Path, Path]:
