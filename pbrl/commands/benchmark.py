@@ -11,6 +11,7 @@ from rich.console import Console
 
 from pbrl.training.launchers import Launcher, LocalLauncher
 from pbrl.training.records import Records
+from pbrl.training.shared_records import take_over
 from pbrl.training.suite_report import write_report
 from pbrl.training.suite_runner import Outcome, SuiteRunner
 from pbrl.training.suites import Suite, SuiteRun, check_data, find_suite, load_suite
@@ -135,12 +136,14 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(options: BenchmarkOptions, suite: Suite, records: Records, console: Console) -> Outcome:
     runs = options.only(suite.runs())
-    missing = records.missing(runs)
-    check_data(missing)
 
     def report(line: str) -> None:
         console.print(line, markup=False, highlight=False)
 
+    for name in suite.shares:
+        _take_over(name, records.missing(runs), records, options.root, report)
+    missing = records.missing(runs)
+    check_data(missing)
     report(f"{suite.title}: {len(runs) - len(missing)} of {len(runs)} runs are recorded")
     with closing(_make_launcher(options, report)) as launcher, console.status("") as status:
         runner = SuiteRunner(
@@ -162,6 +165,19 @@ def _run(options: BenchmarkOptions, suite: Suite, records: Records, console: Con
         names = ", ".join(run.name for run in outcome.failed)
         report(f"{len(outcome.failed)} runs failed: {names}")
     return outcome
+
+
+def _take_over(
+    name: str,
+    missing: Sequence[SuiteRun],
+    records: Records,
+    root: Path,
+    report: Callable[[str], None],
+) -> None:
+    other = load_suite(find_suite(name, root / "benchmarks" / "suites"))
+    theirs = Records(root / "benchmarks" / "results" / other.name)
+    for run in take_over(missing, records, other.runs(), theirs):
+        report(f"{run.name}: the same run is recorded in {other.name}")
 
 
 def _make_launcher(options: BenchmarkOptions, report: Callable[[str], None]) -> Launcher:

@@ -90,6 +90,7 @@ class Suite:
         tasks: the environments or datasets.
         methods: the agents and controls.
         options: of `pbrl train` or `pbrl fit` for every run.
+        shares: suites that ask for some of the same runs, whose records of these serve here too.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Suite:
     methods: tuple[Method, ...]
     description: str = ""
     options: dict[str, Option] = field(default_factory=dict)
+    shares: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         groups = {task.group for task in self.tasks} ^ {method.group for method in self.methods}

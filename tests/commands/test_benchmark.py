@@ -64,6 +64,29 @@ def test_nothing_left_to_run_makes_the_report(root, capsys):
     assert not (root / "runs").exists()
 
 
+def test_records_of_the_same_runs_are_shared_between_suites(root, capsys):
+    other = """
+        title = "Other"
+        seeds = [0, 1]
+        shares = ["small"]
+        tasks = [{ env = "dmc/walker-walk" }]
+        methods = [
+            { agent = "sac", name = "oracle" },
+            { agent = "sac", name = "short", options = { steps = 10 } },
+            { agent = "qpa" },
+        ]
+    """
+    (root / "benchmarks" / "suites" / "other.toml").write_text(other)
+    words = ["other", "--root", str(root), "--only.seed", "0", "--only.agent", "oracle"]
+    assert main(words) == 0  # and nothing is left to run
+    assert "_oracle_0: the same run is recorded in small" in capsys.readouterr().out
+    suite = load_suite(root / "benchmarks" / "suites" / "other.toml")
+    records = Records(root / "benchmarks" / "results" / "other")
+    (record,) = records.load(suite.runs())
+    assert (record.suite, record.agent, record.seed) == ("other", "oracle", 0)
+    assert len(records.missing(suite.runs())) == 5
+
+
 class OnACluster:
     """Stands for the launcher on a Ray cluster: every run ends at once."""
 
