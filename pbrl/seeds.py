@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pbrl.agents.policies import Policy
+from pbrl.agents.recorded import Updates, make_update
 from pbrl.agents.state import AgentOfParts
 from pbrl.agents.tanh_gaussian import TanhGaussian
 from pbrl.dropout import Dropout
@@ -93,14 +94,24 @@ class AgentStack(SeedStack[AgentOfParts[Any]]):
 
     A member that shall learn by itself in between must be settled before.
 
+    Args:
+        members: see `SeedStack`.
+        updates: how updates of all are made, see `make_update`.
+
     Raises:
         ValueError: if an agent's updates do not allow for an axis of seeds; see `SeedStack` too.
     """
 
-    def __init__(self, members: Sequence[AgentOfParts[Any]]) -> None:
+    def __init__(self, members: Sequence[AgentOfParts[Any]], updates: Updates = "eager") -> None:
         for member in members:
             check_takes_seeds(type(member))
+        self._updates = updates
         super().__init__(members)
+
+    def stack(self) -> None:
+        """Make the whole anew from the members, as after one of them has changed by itself."""
+        super().stack()
+        self._learn = make_update(self.whole, self._updates)
 
     def update(self, batches: Sequence[Any]) -> list[dict[str, Tensor]]:
         """Let every member learn from its batch, and return the metrics of each.
@@ -112,7 +123,7 @@ class AgentStack(SeedStack[AgentOfParts[Any]]):
         """
         if any(member.num_updates != self.whole.num_updates for member in self.members):
             self.stack()
-        metrics: dict[str, Tensor] = self.whole.update(joined_batches(batches))
+        metrics = self._learn(joined_batches(batches))
         for member in self.members:
             member.num_updates = self.whole.num_updates
         return self._split(metrics)

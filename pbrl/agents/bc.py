@@ -1,5 +1,6 @@
 """Behaviour cloning: of a dataset, of labelled segments, or of the preferred ones (SFT)."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -7,9 +8,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pbrl.checks import check_fields
 from pbrl.agents.policies import PolicyConfig, make_policy
 from pbrl.agents.state import Parts, PolicyAgent, descend
+from pbrl.checks import check_fields
 from pbrl.encoders import shift_batch, shift_segments
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes, PairBatch
 
@@ -78,6 +79,7 @@ class BC(PolicyAgent[BCConfig]):
     """
 
     takes_seeds = True
+    is_recordable = True
 
     def __init__(
         self,
@@ -119,6 +121,12 @@ class BC(PolicyAgent[BCConfig]):
         descend(self.optimizer, loss)
         self.num_updates += 1
         return {"cloning_loss": loss.detach()}
+
+    @property
+    def update_kind(self) -> Hashable:
+        """Whether the next update clones the preferred segments alone."""
+        after = self.config.preferred_after
+        return after is not None and self.num_updates >= after
 
     def _cloned(self, pairs: PairBatch) -> Bool[Tensor, "*seed query two time"]:
         """Return which steps count in this update."""

@@ -5,6 +5,7 @@ the place of a sum of rewards. Score and loss combine freely, so that DPO, IPO, 
 losses on segments, and DPPO are settings of the same agent.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -12,11 +13,11 @@ import torch
 from jaxtyping import Bool, Float, Real
 from torch import Tensor
 
-from pbrl.checks import check_fields
 from pbrl.agents.bc import cloning_loss
 from pbrl.agents.policies import Policy, PolicyConfig, make_policy
 from pbrl.agents.policy_scores import PolicyScoreConfig, segment_score, step_values
 from pbrl.agents.state import Parts, PolicyAgent, descend
+from pbrl.checks import check_fields
 from pbrl.encoders import shift_segments
 from pbrl.label_noise import LabelNoise, LabelNoiseConfig
 from pbrl.pairs import ListBatch, OfflineBatch, OfflineBatchSizes, PairBatch
@@ -121,6 +122,7 @@ class CPL(PolicyAgent[CPLConfig]):
     """
 
     takes_seeds = True
+    is_recordable = True
 
     def __init__(
         self,
@@ -174,13 +176,25 @@ class CPL(PolicyAgent[CPLConfig]):
         moved = shift_segments(given.segments, self.config.policy.encoder, self.generator)
         given = replace(given, segments=moved)
         self.policy.train()
-        self.optimizer.param_groups[0]["lr"] = self.learning_rate()
+        if not self.is_recorded:
+            self.prepare_update()
         loss, metrics = self._clone(given) if self.is_pretraining else self._prefer(given)
         descend(self.optimizer, loss)
         self.num_updates += 1
         if self.num_updates == self.config.pretraining_updates:
             self._end_pretraining()
         return metrics
+
+    @property
+    def update_kind(self) -> Hashable | None:
+        """Whether the next update clones; None for the last of those, which changes the make."""
+        is_last = self.num_updates + 1 == self.config.pretraining_updates
+        return None if is_last else ("cloning" if self.is_pretraining else "preferences")
+
+    def prepare_update(self) -> None:
+        """Set the rate."""
+        group = self.optimizer.param_groups[0]
+        group["lr"] = self._kept(group["lr"], self.learning_rate())
 
     def learning_rate(self) -> float:
         """Return the rate of the next update."""

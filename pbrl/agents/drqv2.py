@@ -90,6 +90,8 @@ class DrQv2(AgentOfParts[DrQv2Config]):
             images of the configuration.
     """
 
+    is_recordable = True
+
     def __init__(
         self,
         config: DrQv2Config,
@@ -101,6 +103,7 @@ class DrQv2(AgentOfParts[DrQv2Config]):
     ) -> None:
         super().__init__(config, device=device, generator=generator)
         self.action_dim = action_dim
+        self._noise: float | Tensor = config.noise[0]  # where recorded updates read it
         self.encoder = Encoder(config.encoder, observation_dim, generator)
         self.taco: Taco | None = None
         width = self.encoder.num_outputs
@@ -159,7 +162,16 @@ class DrQv2(AgentOfParts[DrQv2Config]):
     ) -> Float[Tensor, "batch act"]:
         """Return actions in [-1, 1]: the actor's, or with the noise of the present update."""
         means: Tensor = self.actor(self.encoder(observations))
-        return means if deterministic else self._noisy(means, limit=None)
+        return means if deterministic else self._noisy(means, self._deviation(), limit=None)
+
+    def prepare_update(self) -> None:
+        """Set the noise of actions."""
+        self._noise = self._kept(self._noise, self._deviation())
+
+    def _deviation(self) -> float:
+        """Return the standard deviation of the noise in the present update."""
+        config = self.config
+        return standard_deviation(self.num_updates, config.noise, config.noise_updates)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """Update encoder and critics, the actor, the targets, then TACO's codes; return metrics.
@@ -186,7 +198,7 @@ class DrQv2(AgentOfParts[DrQv2Config]):
         """Take one step of critics, encoder and codes of actions, from encoded transitions."""
         config = self.config
         with torch.no_grad():
-            next_actions = self._noisy(self.actor(batch.next_observations), config.noise_limit)
+            next_actions = self._drawn(self.actor(batch.next_observations))
             next_q = self._evaluate(self.target_critic, batch.next_observations, next_actions)
             discount = config.discount**config.num_return_steps
             target = soft_target(batch.rewards, batch.terminated, next_q.amin(0), discount)
@@ -202,7 +214,7 @@ class DrQv2(AgentOfParts[DrQv2Config]):
     ) -> dict[str, Tensor]:
         """Take one step of the actor; `actions` are those of the batch, for cloning."""
         means = self.actor(features)
-        drawn = self._noisy(means, self.config.noise_limit)
+        drawn = self._drawn(means)
         with frozen(self.critic):
             q = self._evaluate(self.critic, features, drawn).amin(0)
         loss = policy_loss(q, means, actions, self.config.cloning)
@@ -240,10 +252,15 @@ class DrQv2(AgentOfParts[DrQv2Config]):
         q: Tensor = critic.critics(torch.cat([critic.trunk(features), codes], -1)[None])
         return q.squeeze(-1)
 
-    def _noisy(self, means: Tensor, limit: float | None) -> Float[Tensor, "batch act"]:
-        config = self.config
-        noise = torch.empty_like(means).normal_(generator=self.generator)
-        noise = noise * standard_deviation(self.num_updates, config.noise, config.noise_updates)
+    def _drawn(self, means: Tensor) -> Float[Tensor, "batch act"]:
+        """Return actions with the noise of an update."""
+        deviation = self._noise if self.is_recorded else self._deviation()
+        return self._noisy(means, deviation, self.config.noise_limit)
+
+    def _noisy(
+        self, means: Tensor, deviation: float | Tensor, limit: float | None
+    ) -> Float[Tensor, "batch act"]:
+        noise = torch.empty_like(means).normal_(generator=self.generator) * deviation
         return clip_to_cube(means + (noise if limit is None else noise.clamp(-limit, limit)))
 
     def _shifted(self, observations: Tensor) -> Tensor:

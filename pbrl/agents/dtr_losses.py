@@ -72,8 +72,9 @@ def normalized_value(
     """
     mean = (q * mask).sum((-1, -2)) / mask.sum()
     size = (q.detach().abs() * mask).sum((-1, -2)) / mask.sum()
-    chosen = torch.stack([which, 1 - which])
-    return mean[chosen[0]] / size[chosen[1]].clamp(min=torch.finfo(q.dtype).tiny)
+    row = which.view(1)  # a bare number as an index would be waited for
+    one, other = mean.index_select(0, row), size.index_select(0, 1 - row)
+    return (one / other.clamp(min=torch.finfo(q.dtype).tiny)).squeeze(0)
 
 
 def coefficient(maximum: float, num_updates: int, over: int | None) -> float:

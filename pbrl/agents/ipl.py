@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pbrl.checks import check_fields
 from pbrl.agents.ipl_losses import gumbel_loss, implied_reward, value_bound
 from pbrl.agents.ipl_steps import Steps, join_steps
 from pbrl.agents.iql_losses import advantage_weights, expectile_loss, policy_loss
 from pbrl.agents.iql_networks import evaluate_critics
 from pbrl.agents.policies import PolicyConfig, make_policy
 from pbrl.agents.state import Parts, PolicyAgent, descend
+from pbrl.checks import check_fields
 from pbrl.networks import EnsembleMLP, mlp, move_towards
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes, PairBatch
 from pbrl.preference import LossConfig, make_loss, preference_metrics, sum_score
@@ -133,6 +133,7 @@ class IPL(PolicyAgent[IPLConfig]):
     """
 
     takes_seeds = True
+    is_recordable = True
 
     def __init__(
         self,

@@ -62,7 +62,9 @@ def join_steps(
         actions.append(transitions.actions)
         following.append(transitions.next_observations)
         discounts.append(discount * (1 - transitions.terminated))
-        share = torch.full_like(transitions.terminated, dataset_weight / transitions.rewards.shape[-1])
+        share = torch.full_like(
+            transitions.terminated, dataset_weight / transitions.rewards.shape[-1]
+        )
         weights = [(1 - dataset_weight) * weights[0], share]
     return Steps(
         torch.cat(observations, -2),

@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pbrl.checks import check_fields
 from pbrl.agents.iql_losses import (
     advantage_weights,
     bellman_target,
@@ -19,6 +18,7 @@ from pbrl.agents.iql_losses import (
 from pbrl.agents.iql_networks import NetworkPlan, evaluate_critics
 from pbrl.agents.policies import PolicyConfig, make_policy
 from pbrl.agents.state import Parts, PolicyAgent, descend
+from pbrl.checks import check_fields
 from pbrl.encoders import shift_batch
 from pbrl.networks import move_towards
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes
@@ -97,6 +97,7 @@ class IQL(PolicyAgent[IQLConfig]):
 
     learns_from_rewards = True
     takes_seeds = True
+    is_recordable = True
 
     def __init__(
         self,
@@ -150,6 +151,11 @@ class IQL(PolicyAgent[IQLConfig]):
             following = self.policy.encode(batch.next_observations)
         return replace(batch, observations=observations, next_observations=following)
 
+    def prepare_update(self) -> None:
+        """Set the policy's rate."""
+        group = self.policy_optimizer.param_groups[0]
+        group["lr"] = self._kept(group["lr"], self.policy_learning_rate())
+
     def learn(
         self, batch: Batch, weights: Float[Tensor, "*seed batch"] | None = None
     ) -> dict[str, Tensor]:
@@ -159,6 +165,8 @@ class IQL(PolicyAgent[IQLConfig]):
             batch: transitions, encoded, with the reward to learn from.
             weights: of each transition in every loss, summing to 1; None takes the mean.
         """
+        if not self.is_recorded:
+            self.prepare_update()
         if weights is None:
             weights = torch.full_like(batch.rewards, 1 / batch.rewards.shape[-1])
         features = batch.observations
@@ -187,7 +195,6 @@ class IQL(PolicyAgent[IQLConfig]):
     ) -> dict[str, Tensor]:
         config = self.config
         self.policy.train()
-        self.policy_optimizer.param_groups[0]["lr"] = self.policy_learning_rate()
         better = advantage_weights(advantage, config.inverse_temperature, config.max_weight)
         log_prob = self.policy.log_prob_of(features, batch.actions)
         loss = (weights * policy_loss(log_prob, better)).sum(-1)

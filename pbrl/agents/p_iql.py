@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float, Real
 from torch import Tensor
 
-from pbrl.checks import check_fields
 from pbrl.agents.iql import IQL, IQLConfig
 from pbrl.agents.policies import Policy
+from pbrl.checks import check_fields
 from pbrl.encoders import shift_batch, shift_segments
 from pbrl.feedback import TIE
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes, PairBatch

@@ -1,6 +1,7 @@
 """Soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905) as in B-Pref (Lee et al. 2021)."""
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -116,6 +117,7 @@ class SAC(AgentOfParts[SACConfig]):
     """
 
     takes_seeds = True
+    is_recordable = True
 
     def __init__(
         self,
@@ -184,6 +186,13 @@ class SAC(AgentOfParts[SACConfig]):
         return self.codes.batch_steps
 
     @property
+    def update_kind(self) -> Hashable:
+        """Whether the next update moves the actor, and whether the targets."""
+        config = self.config
+        every = (config.actor_update_every, config.target_update_every)
+        return tuple(self.num_updates % number == 0 for number in every)
+
+    @property
     def temperature(self) -> Float[Tensor, "*seed"]:
         """Weight alpha of the entropy."""
         return self.log_temperature.exp()
@@ -213,7 +222,9 @@ class SAC(AgentOfParts[SACConfig]):
         return log_density(mean, log_std, actions)
 
     def q_values(
-        self, observations: Float[Tensor, "*seed batch obs"], actions: Float[Tensor, "*seed batch act"]
+        self,
+        observations: Float[Tensor, "*seed batch obs"],
+        actions: Float[Tensor, "*seed batch act"],
     ) -> Float[Tensor, "*seed critic batch"]:
         """Return each critic's Q(s, a)."""
         return self._evaluate(self.critic, self._inputs(observations), actions)

@@ -49,7 +49,9 @@ def actor_loss(
 
 
 def temperature_loss(
-    temperature: Float[Tensor, "*seed"], log_prob: Float[Tensor, "*seed batch"], target_entropy: float
+    temperature: Float[Tensor, "*seed"],
+    log_prob: Float[Tensor, "*seed batch"],
+    target_entropy: float,
 ) -> Float[Tensor, "*seed"]:
     """Return alpha (entropy - target entropy), the entropy estimated by the mean of -log pi."""
     return temperature * (-log_prob.detach().mean(-1) - target_entropy)

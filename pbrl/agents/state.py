@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -25,8 +25,21 @@ def descend(optimizer: torch.optim.Optimizer, loss: Float[Tensor, "*seed"]) -> N
 
 def state_of_parts(parts: Parts, num_updates: int) -> dict[str, Any]:
     """Return the state of every part, and the number of updates."""
-    states = {name: part.state_dict() for name, part in parts.items() if part is not None}
+    states = {name: _state_of(part) for name, part in parts.items() if part is not None}
     return states | {"num_updates": num_updates}
+
+
+def _state_of(part: nn.Module | torch.optim.Optimizer) -> dict[str, Any]:
+    """Return a part's state, the same however updates are made.
+
+    Recorded ones read rates from the device, and compiled ones mark their optimisers.
+    """
+    state = part.state_dict()
+    if not isinstance(part, torch.optim.Optimizer):
+        return state
+    plain = {"capturable": False}
+    groups = [group | plain | {"lr": float(group["lr"])} for group in state["param_groups"]]
+    return {**state, "param_groups": groups}
 
 
 def load_parts(parts: Parts, state: Mapping[str, Any]) -> int:
@@ -50,12 +63,16 @@ class AgentOfParts(ABC, Generic[ConfigT]):
         generator: one for each seed where several are trained at once, see `pbrl.seeds`.
         num_updates: updates so far; `update` counts them.
         takes_seeds: whether all that an update does is right with an axis of seeds in front.
+        is_recordable: whether updates can be recorded and played back, see `RecordedUpdate`.
+        is_recorded: whether they are; whoever records them calls `prepare_update` before each.
 
     Raises:
         ValueError: if the generator lives elsewhere than `device`.
     """
 
     takes_seeds: ClassVar[bool] = False
+    is_recordable: bool = False
+    is_recorded: bool = False
 
     def __init__(
         self, config: ConfigT, *, device: torch.device | str, generator: torch.Generator
@@ -74,6 +91,30 @@ class AgentOfParts(ABC, Generic[ConfigT]):
     @abstractmethod
     def _parts(self) -> Parts:
         """Return all that learning changes, but for what `state_dict` adds."""
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return the optimisers, in a fixed order."""
+        return [one for one in self._parts().values() if isinstance(one, torch.optim.Optimizer)]
+
+    @property
+    def update_kind(self) -> Hashable | None:
+        """What tells the operations of the next update from those of others.
+
+        Updates of one kind, from batches of equal shapes, differ in numbers on the device alone.
+        None for one that must be made as it is.
+        """
+        return ()
+
+    def prepare_update(self) -> None:
+        """Bring numbers that change from update to update to where the next one reads them."""
+
+    def _kept(self, held: float | Tensor, value: float) -> float | Tensor:
+        """Return a number for an update; where these are recorded, in the tensor that holds it."""
+        if not self.is_recorded:
+            return value
+        if isinstance(held, Tensor):
+            return held.fill_(value)
+        return torch.tensor(value, device=self.device)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every part and the number of updates."""

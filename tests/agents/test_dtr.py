@@ -30,7 +30,7 @@ SMALL_DTR = DTRConfig(
 )
 
 
-def dataset(rewards=None, lengths=(12, 9, 15)):
+def dataset(rewards=None, lengths=(12, 9, 15), device="cpu"):
     generator = torch.Generator().manual_seed(0)
     number = sum(lengths)
     return ReplayBuffer.from_episodes(
@@ -41,6 +41,7 @@ def dataset(rewards=None, lengths=(12, 9, 15)):
         last_observations=torch.zeros(len(lengths), 3),
         lengths=torch.tensor(lengths),
         terminated=torch.tensor([True, False, False]),
+        device=device,
     )
 
 

@@ -5,12 +5,12 @@ import copy
 import pytest
 import torch
 
-from tests.multi_step_batches import multi_step_batch
 from pbrl.agents import Agent
 from pbrl.agents.sac import SAC, SACConfig
-from pbrl.batches import BatchSteps, MultiStepBatch
+from pbrl.batches import BatchSteps
 from pbrl.state_codes import StateCodesConfig
 from pbrl.taco import TacoConfig, token_size
+from tests.multi_step_batches import multi_step_batch
 
 OBS, ACT = 5, 2
 CODES = StateCodesConfig(
