@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 
 from pbrl.randomness import derived_seed
-from pbrl.training.build import EVALUATION_ENV, make_env
+from pbrl.training.build import EVALUATION_ENV, dimensions, make_env
 from pbrl.training.credit import credit_figure, credit_of, load_learner, play
 from pbrl.training.plots import save_figure
 from pbrl.training.saved import load_policy
@@ -56,11 +56,11 @@ def main(arguments: Sequence[str]) -> None:
         prog="pbrl credit",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    learner = load_learner(options.run)
     act, config = load_policy(options.run)
     seed = derived_seed(config.seed, EVALUATION_ENV, 1) if options.seed is None else options.seed
     env = make_env(config, num_envs=1, key=(EVALUATION_ENV,), backend="official")
     try:
+        learner = load_learner(options.run, dimensions(env))
         episode = play(act, env, options.length, start=options.start, seed=seed)
     finally:
         env.close()

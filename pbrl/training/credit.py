@@ -59,8 +59,12 @@ class Credit:
     importance: Float[Tensor, " time"] | None
 
 
-def load_learner(folder: Path) -> RewardLearner:
+def load_learner(folder: Path, dimensions: tuple[int, int]) -> RewardLearner:
     """Return the reward of a run, online or offline, as its newest checkpoint has it.
+
+    Args:
+        folder: of the run.
+        dimensions: sizes of an observation and of an action.
 
     Raises:
         FileNotFoundError: if the folder holds no run or no checkpoint.
@@ -70,13 +74,8 @@ def load_learner(folder: Path) -> RewardLearner:
     networks, learning, saved, device = _parts(folder, state)
     if saved is None or "ensemble" not in saved:
         raise ValueError(f"the run {folder} learns no reward with an ensemble")
-    weights = saved["ensemble"]
-    observation_dim = len(weights["observation_moments.mean"])
-    inputs = weights["network.layers.0.weight"].shape[1]
     generator = Generators(0, PURPOSES, device)["initial"]
-    ensemble = RewardEnsemble(
-        networks, observation_dim, inputs - observation_dim, generator=generator
-    )
+    ensemble = RewardEnsemble(networks, *dimensions, generator=generator)
     learner = RewardLearner(learning, ensemble, generator)
     learner.load_state_dict(saved)
     return learner
@@ -172,23 +171,23 @@ def credit_figure(credit: Credit, frames: tuple[Frame, ...] = (), *, start: int 
         start: step of the episode at which the segment begins.
     """
     time = np.arange(start, start + len(credit.rewards))
-    rows = (["frames"] if frames else []) + ["rewards"]
-    rows += ["importance"] if credit.importance is not None else []
+    rows = 1 if credit.importance is None else 2
     with matplotlib.rc_context(
         {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     ):
         figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
-        parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
-        panels = dict(zip(rows, parts, strict=True))
+        shares = [1, rows] if frames else [rows]
+        parts = figure.subfigures(len(shares), 1, squeeze=False, height_ratios=shares)[:, 0]
         if frames:
-            _draw_frames(panels["frames"], frames, start)
-        axes = panels["rewards"].subplots()
+            _draw_frames(parts[0], frames, start)
+        panels = parts[-1].subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
+        axes = panels[0]
         axes.plot(time, _standardized(credit.rewards), color="#0072B2", label="predicted")
         axes.plot(time, _standardized(credit.true_rewards), color="#D55E00", ls="--", label="true")
         axes.set_ylabel("reward, standardised")
         axes.legend(frameon=False, ncols=2)
         if credit.importance is not None:
-            axes = panels["importance"].subplots()
+            axes = panels[1]
             axes.bar(time, credit.importance.cpu().numpy(), color="#009E73", width=1.0)
             axes.axhline(1 / len(time), color="0.3", ls=":")
             axes.set_ylabel("importance")

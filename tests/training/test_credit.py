@@ -7,6 +7,7 @@ import torch
 from pbrl.commands.credit import CreditOptions, main
 from pbrl.hindsight import HindsightConfig
 from pbrl.training.build import make_env
+from pbrl.training.code_presets import with_codes
 from pbrl.training.credit import Credit, credit_figure, credit_of, load_learner, play
 from pbrl.training.fit import fit
 from pbrl.training.run import train
@@ -39,7 +40,7 @@ def test_the_reward_of_a_run_is_drawn_with_its_prior(tiny_config, tmp_path, caps
     main([str(folder), "--start", "3", "--length", "10"])
     assert (folder / "credit.png").read_bytes().startswith(b"\x89PNG")
     assert "credit.png" in capsys.readouterr().out
-    learner = load_learner(folder)
+    learner = load_learner(folder, (2, 1))
     assert learner.hindsight.world.num_updates == 2
     env = make_env(tiny_config, num_envs=1, key=(1,))
     act = lambda seen: torch.zeros(len(seen), 1)  # noqa: E731
@@ -56,17 +57,26 @@ def test_the_reward_of_a_run_is_drawn_with_its_prior(tiny_config, tmp_path, caps
         play(act, env, 5, start=30)
 
 
+def test_a_reward_that_sees_codes_is_drawn_too(tiny_config, tmp_path):
+    config = with_codes(short(tiny_config), "taco-reward")
+    folder = tmp_path / "run"
+    train(config, folder)
+    main([str(folder), "--length", "10"])
+    assert (folder / "credit.png").exists()
+    assert load_learner(folder, (2, 1)).codes is not None
+
+
 def test_an_offline_reward_is_read_too(tmp_path):
     folder = tmp_path / "run"
     fit(quick("p-iql", steps=2, eval_every=2), folder, data=make_data(num_pairs=20))
-    assert load_learner(folder).hindsight is None
+    assert load_learner(folder, (2, 2)).hindsight is None
 
 
 def test_a_run_on_true_reward_has_nothing_to_draw(tiny_config, tmp_path):
     config = replace(tiny_config, agent="sac", preferences=None, steps=60, eval_every=60)
     train(replace(config, eval_episodes=1), tmp_path / "run")
     with pytest.raises(ValueError, match="learns no reward with an ensemble"):
-        load_learner(tmp_path / "run")
+        load_learner(tmp_path / "run", (2, 1))
 
 
 def test_frames_rewards_and_importance_are_under_each_other():
@@ -74,8 +84,12 @@ def test_frames_rewards_and_importance_are_under_each_other():
     rewards = torch.linspace(-1, 1, steps)
     frames = tuple(np.full((4, 4, 3), place, np.uint8) for place in range(steps))
     figure = credit_figure(Credit(rewards, rewards**2, torch.full((steps,), 1 / steps)), frames)
-    assert [len(part.axes) for part in figure.subfigs] == [8, 1, 1]
-    assert figure.subfigs[2].axes[0].get_ylabel() == "importance"
+    assert [len(part.axes) for part in figure.subfigs] == [8, 2]
+    rewards_panel, importance_panel = figure.subfigs[1].axes
+    assert importance_panel.get_ylabel() == "importance"
+    assert importance_panel.get_xlim() == rewards_panel.get_xlim()
+    figure.draw_without_rendering()
+    assert importance_panel.get_position().x0 == rewards_panel.get_position().x0
     without = credit_figure(Credit(rewards, torch.zeros(steps), None), start=5)
     assert len(without.subfigs) == 1
     predicted = without.subfigs[0].axes[0].lines[0]
