@@ -109,6 +109,9 @@ class FeedbackStore:
 
     Args:
         device: where the index and the labels live.
+
+    Attributes:
+        notes: what whoever learns from the labels should know of them, such as a doubt.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
@@ -228,6 +231,7 @@ class FeedbackStore:
             "asked_at": self._queries["asked_at"].clone(),
             **{name: self._answers[name].clone() for name in _ANSWERS},
             "names": list(self._names),
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -243,6 +247,7 @@ class FeedbackStore:
         self._queries = GrowingColumns(**index, asked_at=tensors["asked_at"])
         self._answers = GrowingColumns(**{name: tensors[name] for name in _ANSWERS})
         self._names = {name: place for place, name in enumerate(state["names"])}
+        self.notes: list[str] = list(state.get("notes", []))
         self._last = LastAnswers()
         self._latest = None
 

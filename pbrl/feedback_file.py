@@ -44,7 +44,8 @@ _UNREADABLE = (
 def write_record(path: Path, state: dict[str, Any]) -> None:
     """Write a record whole or not at all; an earlier file of that name stays until then."""
     arrays = {name: state[name].cpu().numpy() for name in _COLUMNS}
-    header = json.dumps({"format": FORMAT_VERSION, "annotators": state["names"]})
+    notes = {"notes": state["notes"]} if state.get("notes") else {}
+    header = json.dumps({"format": FORMAT_VERSION, "annotators": state["names"], **notes})
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
@@ -73,6 +74,7 @@ def read_record(path: Path) -> dict[str, Any]:
             raise ValueError(f"expected the keys {sorted(_COLUMNS)}, found {sorted(arrays)}")
         state: dict[str, Any] = {name: torch.from_numpy(value) for name, value in arrays.items()}
         state["names"] = header["annotators"]
+        state["notes"] = header.get("notes", [])
         check_state(state)
     except _UNREADABLE as error:
         raise ValueError(f"{path} is not a feedback record: {error}") from error
@@ -121,6 +123,9 @@ def check_state(state: dict[str, Any]) -> None:
     names = state["names"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("the annotators must be a list of names")
+    notes = state.get("notes", [])
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise ValueError("the notes must be a list of texts")
     if len(set(names)) != len(names):
         raise ValueError("the annotators must have different names")
     check_range("index", state["index"], INDEX_LIMIT)

@@ -62,6 +62,15 @@ def test_a_record_is_read_back_and_goes_on(tmp_path):
     assert loaded.labelled().labels.tolist() == [0.5, 0.25, 0.0]
 
 
+def test_notes_on_the_labels_are_kept(tmp_path):
+    store = store_with_answers()
+    store.notes.append("all of it guessed")
+    store.save(tmp_path / "feedback.npz")
+    assert FeedbackStore.load(tmp_path / "feedback.npz").notes == ["all of it guessed"]
+    with pytest.raises(ValueError, match="the notes must be a list of texts"):
+        store.load_state_dict(store.state_dict() | {"notes": [3]})
+
+
 def test_an_empty_record_is_read_back(tmp_path):
     FeedbackStore().save(tmp_path / "feedback.npz")
     assert_same(FeedbackStore.load(tmp_path / "feedback.npz"), FeedbackStore())

@@ -43,7 +43,8 @@ def transfer_files(
 ) -> dict[str, Any]:
     """Write transferred labels, a report beside them (.json) and a picture of the plans (.png).
 
-    The labels are a feedback record, read by `pbrl fit` like any other.
+    The labels are a feedback record, read by `pbrl fit` like any other. Its notes are what is
+    doubtful of them, so that whoever learns from them is warned as well.
 
     Args:
         sources: what is read.
@@ -68,7 +69,8 @@ def transfer_files(
     made = transfer_labels(
         source.dataset.replay, source.preferences, target.replay, config, generator
     )
-    labelled = made.labelled()
+    store = to_store(made.labelled())
+    store.notes += made.warnings
     report = {
         "format": FORMAT_VERSION,
         "dataset": {"name": target.info.name, "checksum": target.info.checksum},
@@ -80,7 +82,7 @@ def transfer_files(
         "commit": commit(),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    to_store(labelled).save(out)
+    store.save(out)
     write_json(out.with_suffix(".json"), report)
     transport_picture(made, out.with_suffix(".png"))
     return report

@@ -105,7 +105,7 @@ def _note(summary: LabelSummary) -> str:
     if summary.repeated:
         note += f"; asked again: {summary.repeated:,}, "
         note += f"answered as before: {_share(summary.consistency)}"
-    return note
+    return "\n".join([note, *(f"note: {text}" for text in summary.notes)])
 
 
 def _counts_row(name: str, counts: Counts) -> list[str]:

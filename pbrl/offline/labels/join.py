@@ -53,6 +53,7 @@ def to_feedback(table: LabelTable, dataset: OfflineDataset) -> FeedbackStore:
     store = FeedbackStore()
     ids = store.ask(locate(table, dataset), step=0)
     store.answer(Answers(ids, *_answers(table, "cpu"), table.annotators))
+    store.notes += table.notes
     return store
 
 

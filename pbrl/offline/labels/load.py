@@ -1,5 +1,6 @@
 """Labels for a learner: read, converted and joined with their dataset in one call."""
 
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ from pbrl.offline.dataset import OfflineDataset
 from pbrl.offline.labels.formats import SELF_CONTAINED, detect_format, read_labels
 from pbrl.offline.labels.join import StoredPreferences, to_feedback, to_preferences
 from pbrl.offline.labels.segment_files import read_pairs, read_scored_segments, segment_dataset
-from pbrl.offline.labels.table import ScoreTable
+from pbrl.offline.labels.table import LabelTable, ScoreTable
 
 
 class LabelledDataset(NamedTuple):
@@ -23,6 +24,8 @@ def load_preferences(
 ) -> StoredPreferences:
     """Return the labels of a file or folder of any known kind as learners draw them.
 
+    What a record notes of its labels, such as a doubt, is warned of.
+
     Args:
         path: the labels.
         dataset: what they were given for. Of files that hold their segments, any file with the
@@ -34,7 +37,10 @@ def load_preferences(
             belong to another dataset, which.
         OSError: if the file cannot be opened.
     """
-    return to_preferences(read_labels(path, score=score), dataset)
+    table = read_labels(path, score=score)
+    for note in table.notes if isinstance(table, LabelTable) else ():
+        warnings.warn(f"{path}: {note}", RuntimeWarning, stacklevel=2)
+    return to_preferences(table, dataset)
 
 
 def load_feedback(path: Path | str, dataset: OfflineDataset) -> FeedbackStore:

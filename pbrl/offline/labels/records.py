@@ -29,4 +29,5 @@ def record_table(store: FeedbackStore, source: str) -> LabelTable:
         source=source,
         num_pending=len(store.pending()),
         times=state["times"][rows].numpy(),
+        notes=tuple(store.notes),
     )

@@ -48,6 +48,7 @@ class LabelSummary:
         repeated: answers to pairs that the same annotator had answered before.
         consistency: share of those in which the answer was the first one's, both being preferences.
         between: agreement of every two annotators who labelled common pairs.
+        notes: what the file says of its labels.
     """
 
     total: Counts
@@ -59,6 +60,7 @@ class LabelSummary:
     repeated: int
     consistency: Share
     between: dict[str, Agreement]
+    notes: tuple[str, ...] = ()
 
 
 def summarize(table: LabelTable) -> LabelSummary:
@@ -79,6 +81,7 @@ def summarize(table: LabelTable) -> LabelSummary:
         repeated=repeated,
         consistency=wilson(same, compared),
         between=dict(_between(table, who, names)),
+        notes=table.notes,
     )
 
 
@@ -131,4 +134,5 @@ def select(table: LabelTable, rows: np.ndarray) -> LabelTable:
         source=table.source,
         dataset=table.dataset,
         times=None if table.times is None else table.times[chosen],
+        notes=table.notes,
     )

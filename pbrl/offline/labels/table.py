@@ -28,6 +28,7 @@ class LabelTable:
         dataset: name of the dataset whose rows are meant, where the file tells it.
         num_pending: queries in the file that nobody answered yet.
         times: when each answer was given, in seconds since 1970, where the file tells it.
+        notes: what the file says of its labels, such as a doubt.
     """
 
     segments: Int[np.ndarray, "answer two key"]
@@ -39,6 +40,7 @@ class LabelTable:
     dataset: str | None = None
     num_pending: int = 0
     times: Float[np.ndarray, " answer"] | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)

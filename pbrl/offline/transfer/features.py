@@ -81,6 +81,11 @@ def anchor_cost(
     return (one[:, None] - two).square()
 
 
+def tells_apart(cost: Float[Tensor, "source target"]) -> bool:
+    """Return whether an anchor has something to say: neither task is all alike in it."""
+    return bool((cost != cost[:1]).any() & (cost != cost[:, :1]).any())
+
+
 def _oriented(task: TaskSegments, anchor: Anchor) -> Float[Tensor, " segment"]:
     observations = task.segments.observations
     values: Tensor = (observations - task.first_observations[:, None]).norm(dim=-1).mean(-1)

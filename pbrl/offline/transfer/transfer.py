@@ -19,6 +19,7 @@ from pbrl.offline.transfer.features import (
     anchor_cost,
     flat_features,
     read_segments,
+    tells_apart,
 )
 from pbrl.offline.transfer.labels import carried_labels, label_matrix
 from pbrl.offline.transfer.orientation import (
@@ -90,12 +91,21 @@ class TransferConfig:
 
 
 class Round(NamedTuple):
-    """One alignment: the plan, how it lies, and the labels it brings."""
+    """One alignment: the plan, how it lies, and the labels it brings.
+
+    Attributes:
+        coupling: the plan.
+        orientation: how it lies.
+        labels: of all pairs of target segments.
+        support: of each, see `Carried`.
+        is_anchored: whether the anchor told segments apart, if there is one.
+    """
 
     coupling: Coupling
     orientation: Orientation
     labels: Float[Tensor, "target target"]
     support: Float[Tensor, "target target"]
+    is_anchored: bool = True
 
 
 @dataclass(frozen=True)
@@ -159,7 +169,7 @@ def transfer_labels(
     length = config.length or int(index.length[0])
     chosen = target.sample_segments(config.segments, length, generator)
     aligned = read_segments(target, chosen, "target")
-    distances = normalized_distances(flat_features(aligned.segments), config.metric)
+    distances = normalized_distances(flat_features(aligned.segments), config.metric, "target")
     rounds = tuple(
         _align(source, draw, aligned, distances, config)
         for draw in (_draw(preferences, config, generator) for _ in range(config.rounds))
@@ -173,9 +183,10 @@ def transfer_labels(
             "transport.epsilon, align more segments, or check that the source's differ"
         )
     agreement = _agreement(rounds)
-    warnings = _doubts(rounds, agreement, config)
-    pairs = _choose(mean, support.mean(0), config, generator)
-    return Transferred(chosen.to("cpu"), mean, pairs, rounds, agreement, warnings)
+    doubts = _doubts(rounds, config) + _doubtful_orientation(rounds, agreement, config)
+    chosen = chosen.to("cpu")
+    pairs = _choose(chosen, mean, support.mean(0), config, generator)
+    return Transferred(chosen, mean, pairs, rounds, agreement, tuple(doubts))
 
 
 def _draw(
@@ -227,14 +238,15 @@ def _align(
     config: TransferConfig,
 ) -> Round:
     segments = read_segments(source, drawn.segments, "source")
-    distances = normalized_distances(flat_features(segments.segments), config.metric)
+    distances = normalized_distances(flat_features(segments.segments), config.metric, "source")
     anchor = anchor_cost(segments, target, config.anchor)
     chosen, other = oriented_coupling(distances, target_distances, config.transport, anchor)
     matrix, known = label_matrix(len(distances), drawn.pairs, drawn.labels)
     carried, contrary = (carried_labels(one.plan, matrix, known) for one in (chosen, other))
     uninformed = uninformed_cost_of(distances, target_distances, config.transport, anchor)
     orientation = judge(chosen, other, (carried.labels, contrary.labels), uninformed)
-    return Round(chosen, orientation, carried.labels, carried.support)
+    is_anchored = anchor is None or tells_apart(anchor)
+    return Round(chosen, orientation, carried.labels, carried.support, is_anchored)
 
 
 def _agreement(rounds: tuple[Round, ...]) -> float | None:
@@ -249,14 +261,8 @@ def _agreement(rounds: tuple[Round, ...]) -> float | None:
     return float((among.sum() - among.diagonal().sum()) / (number * (number - 1)))
 
 
-def _doubts(
-    rounds: tuple[Round, ...], agreement: float | None, config: TransferConfig
-) -> tuple[str, ...]:
-    """Return what is doubtful, and refuse what is ambiguous unless that is allowed.
-
-    Raises:
-        AmbiguousAlignmentError: see `TransferConfig.ambiguous`.
-    """
+def _doubts(rounds: tuple[Round, ...], config: TransferConfig) -> list[str]:
+    """Return what is doubtful of alignments, whichever way round they lie."""
     number = len(rounds)
     doubts = []
     unfinished = sum(not one.coupling.is_converged for one in rounds)
@@ -265,10 +271,28 @@ def _doubts(
             f"{unfinished} of {number} alignments had not converged after "
             f"{config.transport.max_iterations} iterations"
         )
+    silent = sum(not one.is_anchored for one in rounds)
+    if silent:
+        doubts.append(
+            f"the anchor {config.anchor} tells nothing in {silent} of {number} alignments, as all "
+            "segments of a task are alike in it: distances alone decided"
+        )
+    return doubts
+
+
+def _doubtful_orientation(
+    rounds: tuple[Round, ...], agreement: float | None, config: TransferConfig
+) -> list[str]:
+    """Return why the labels may all be inverted, and refuse that unless it is allowed.
+
+    Raises:
+        AmbiguousAlignmentError: see `TransferConfig.ambiguous`.
+    """
+    number = len(rounds)
     mirrored = sum(one.orientation.is_ambiguous(config.max_rivalry) for one in rounds)
     is_contrary = agreement is not None and agreement < CONTRARY
     if not mirrored and not is_contrary:
-        return tuple(doubts)
+        return []
     reason = (
         f"{mirrored} of {number} alignments have a contrary one nearly as good"
         if mirrored
@@ -280,18 +304,26 @@ def _doubts(
             "with anchor, give it more weight with transport.anchor_weight, or take the labels all "
             "the same with ambiguous warn"
         )
-    return (*doubts, f"{reason}: the labels may all be inverted")
+    return [f"{reason}: the labels may all be inverted"]
 
 
 def _choose(
-    labels: Tensor, support: Tensor, config: TransferConfig, generator: torch.Generator
+    segments: SegmentIndex,
+    labels: Tensor,
+    support: Tensor,
+    config: TransferConfig,
+    generator: torch.Generator,
 ) -> Int[Tensor, "pair two"]:
     """Return decided pairs, drawn by how much of their correspondence has a label.
+
+    A segment that was drawn twice makes no pair with itself.
 
     Raises:
         ValueError: if no pair is decided.
     """
     pairs = torch.combinations(torch.arange(len(labels)))
+    episode, start = segments.episode[pairs], segments.start[pairs]
+    pairs = pairs[(episode[:, 0] != episode[:, 1]) | (start[:, 0] != start[:, 1])]
     row, column = pairs.unbind(1)
     confidence = (labels[row, column] - TIE).abs()
     decided = pairs[confidence >= config.min_confidence]

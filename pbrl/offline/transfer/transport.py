@@ -74,8 +74,14 @@ class Coupling:
 def normalized_distances(
     features: Float[Tensor, "segment feature"],
     metric: Literal["euclidean", "cosine"] = "euclidean",
+    task: str = "task",
 ) -> Float[Tensor, "segment segment"]:
     """Return distances between segments, divided by the largest, as float64.
+
+    Args:
+        features: what is compared.
+        metric: how.
+        task: whose segments they are, for messages.
 
     Raises:
         ValueError: if there are fewer than two segments, a number is not finite, or all segments
@@ -83,14 +89,18 @@ def normalized_distances(
     """
     features = features.to(torch.float64)
     if len(features) < 2:  # noqa: PLR2004  a distance
-        raise ValueError(f"an alignment needs at least two segments, got {len(features)}")
+        raise ValueError(
+            f"an alignment needs at least two segments of the {task}, got {len(features)}"
+        )
     if not bool(features.isfinite().all()):
-        raise ValueError("features of segments must be finite")
+        raise ValueError(f"features of the segments of the {task} must be finite")
     scale = features.norm(dim=1).max()
     if metric == "cosine":
         lengths = features.norm(dim=1, keepdim=True)
         if not bool((lengths > 0).all()):
-            raise ValueError("a segment is all zeros, which has no cosine: take euclidean")
+            raise ValueError(
+                f"a segment of the {task} is all zeros, which has no cosine: take euclidean"
+            )
         unit = features / lengths
         distances, scale = (1 - unit @ unit.T).clamp(min=0), torch.ones(())
     else:
@@ -100,8 +110,8 @@ def normalized_distances(
     largest = distances.max()
     if not bool(largest > SMALLEST_SPREAD * scale):
         raise ValueError(
-            f"all {len(features)} segments are equal: their distances are 0 and there is nothing "
-            "to align"
+            f"all {len(features)} segments of the {task} are equal: their distances are 0 and "
+            "there is nothing to align"
         )
     normalized: Tensor = distances / largest
     return normalized

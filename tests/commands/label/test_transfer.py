@@ -82,10 +82,18 @@ def test_a_target_without_rewards_has_no_accuracy_and_doubts_are_kept(tasks, tmp
              "--transport.max-iterations", "1"]  # fmt: skip
     with pytest.warns(RuntimeWarning, match="had not converged"):
         main(words)
+    assert "right by" not in capsys.readouterr().out
     report = json.loads(out.with_suffix(".json").read_text())
     assert report["accuracy"] is None
     assert "had not converged" in report["warnings"][0]
-    assert "right by" not in capsys.readouterr().out
+    assert FeedbackStore.load(out).notes == report["warnings"]
+    with pytest.warns(RuntimeWarning, match="labels.npz: 1 of 1 alignments had not converged"):
+        load_data(target, str(out), DataConfig(), "cpu")
+    copy = tmp_path / "copy.npz"
+    main(["import", str(out), str(copy), "--dataset", target])
+    capsys.readouterr()
+    main(["report", str(copy), "--splits", "0"])
+    assert "note: 1 of 1 alignments had not converged" in capsys.readouterr().out
 
 
 def test_a_source_without_labels_is_refused(tasks, tmp_path):

@@ -116,6 +116,27 @@ def test_what_has_not_converged_is_told(source, target):
     assert "had not converged after 1 iterations" in made.warnings[0]
 
 
+def test_an_anchor_in_which_all_are_alike_is_told(source, target):
+    """Whole episodes all begin at the same step."""
+    made = transfer_labels(
+        source,
+        scored(source),
+        target,
+        replace(CONFIG, anchor="time", ambiguous="warn"),
+        generator(),
+    )
+    assert "the anchor time tells nothing in 2 of 2 alignments" in made.warnings[0]
+
+
+def test_no_segment_is_compared_with_itself():
+    source, target = progress(7, 0.0), progress(8, 0.0)
+    many = replace(CONFIG, segments=40, pairs=780, min_confidence=0.0)
+    made = transfer_labels(source, scored(source), target, many, generator())
+    index = made.labelled().index
+    assert len(index) < 780  # whole episodes: of 40 drawn out of 40 some came twice
+    assert (index.episode[:, 0] != index.episode[:, 1]).all()
+
+
 def test_ties_have_nothing_to_carry(source, target):
     tied = ScoredSegments(scored(source).segments, torch.zeros(40))
     with pytest.raises(ValueError, match="all labels of the source are ties"):
@@ -147,7 +168,7 @@ def test_segments_of_one_task_are_of_one_length(source, target):
 def test_equal_segments_are_refused(source):
     still = progress(2, 0.0)
     still.all_observations().zero_()
-    with pytest.raises(ValueError, match="all 16 segments are equal"):
+    with pytest.raises(ValueError, match="all 16 segments of the target are equal"):
         transfer_labels(source, scored(source), still, CONFIG, generator())
 
 

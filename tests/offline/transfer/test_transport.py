@@ -126,8 +126,8 @@ def test_distances_are_normalised_and_blind_to_scale():
 @pytest.mark.parametrize(
     ("features", "message"),
     [
-        (torch.ones(1, 2), "at least two segments, got 1"),
-        (torch.ones(4, 2) / 3, "all 4 segments are equal"),
+        (torch.ones(1, 2), "at least two segments of the task, got 1"),
+        (torch.ones(4, 2) / 3, "all 4 segments of the task are equal"),
         (torch.tensor([[1.0], [math.nan]]), "must be finite"),
     ],
 )
