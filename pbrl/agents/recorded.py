@@ -40,6 +40,19 @@ def check_updates(updates: str, device: torch.device | str) -> None:
         )
 
 
+def check_recordable(agent: Any) -> None:
+    """Refuse an agent whose updates cannot be recorded.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if not getattr(agent, "is_recordable", False):
+        raise ValueError(
+            f"updates of {type(agent).__name__} cannot be recorded: choose 'eager' or 'compiled' "
+            "for updates"
+        )
+
+
 def make_update(agent: Any, updates: Updates) -> Callable[[Any], Metrics]:
     """Return an agent's `update`, made in one of the ways; all come to the same numbers.
 
@@ -96,11 +109,7 @@ class RecordedUpdate:
     """
 
     def __init__(self, agent: AgentOfParts[Any], record: Recorder = record_graph) -> None:
-        if not getattr(agent, "is_recordable", False):
-            raise ValueError(
-                f"updates of {type(agent).__name__} cannot be recorded as configured: choose "
-                "'eager' or 'compiled' for updates"
-            )
+        check_recordable(agent)
         self.agent = agent
         agent.is_recorded = True
         self._record = record

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pbrl.agents.drqv2 import DrQv2Config
+from pbrl.agents.recorded import Updates, check_updates
 from pbrl.agents.sac import SACConfig
 from pbrl.envs.pixels import PixelConfig
 from pbrl.intrinsic import IntrinsicConfig
@@ -111,6 +112,9 @@ class TrainConfig:
         precision: of large matrix products. "bfloat16" rounds their factors and results: on
             processors with AVX512-BF16 an update of SAC with networks of 2 x 1024 takes 0.6 times
             the time, with 2 x 256 0.9 times; see docs/speed.md.
+        updates: how updates are made. "graph" plays back CUDA graphs, of agents that it can record;
+            "compiled" goes through torch.compile, which is slower on a CPU. All come to the same
+            numbers within the error of floating point; see docs/speed.md.
         suite: name of the benchmark suite that the run belongs to, or empty.
     """
 
@@ -136,11 +140,13 @@ class TrainConfig:
     log_every: int = 1_000
     threads: int | None = None
     precision: Precision = "float32"
+    updates: Updates = "eager"
     suite: str = ""
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
         check_precision(self.precision)
+        check_updates(self.updates, self.device)
         for name in (
             "steps",
             "batch_size",

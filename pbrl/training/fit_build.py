@@ -70,6 +70,7 @@ def build_offline_loop(
         stage=_reward_stage(config, agent, dataset, preferences, generators),
         standardizer=standardizer,
         num_labels=data.num_labels,
+        updates=config.updates,
     )
     return loop, held_out
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from pbrl.agents import agent_class
+from pbrl.agents.recorded import Updates, check_updates
 from pbrl.linear import Precision, check_precision
 from pbrl.training.config import Control, EnvironmentConfig
 from pbrl.training.decode import decode
@@ -70,6 +71,9 @@ class FitConfig(Generic[MethodT]):
         precision: of large matrix products. "bfloat16" rounds their factors and results: on
             processors with AVX512-BF16 an update of SAC with networks of 2 x 1024 takes 0.6 times
             the time, with 2 x 256 0.9 times; see docs/speed.md.
+        updates: how updates are made. "graph" plays back CUDA graphs, of agents that it can record;
+            "compiled" goes through torch.compile, which is slower on a CPU. All come to the same
+            numbers within the error of floating point; see docs/speed.md.
         suite: name of the benchmark suite that the run belongs to, or empty.
     """
 
@@ -97,11 +101,13 @@ class FitConfig(Generic[MethodT]):
     log_every: int = 200
     threads: int | None = None
     precision: Precision = "float32"
+    updates: Updates = "eager"
     suite: str = ""
 
     def __post_init__(self) -> None:
         check_threads(self.threads)
         check_precision(self.precision)
+        check_updates(self.updates, self.device)
         for name in (
             "steps",
             "eval_every",

@@ -1,11 +1,14 @@
 """The offline loop: a reward first where a method needs one, then batch, update, batch, update."""
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
 
 from pbrl.agents.acting import LooksAtDataset, policy_of
 from pbrl.agents.protocol import HasPhases, OfflineAgent
+from pbrl.agents.recorded import Updates, check_recordable, make_update
 from pbrl.pairs import OfflineBatch
 from pbrl.randomness import Generators
 from pbrl.training.evaluation import Policy
@@ -30,10 +33,11 @@ class OfflineLoop:
             are there, or not needed.
         standardizer: what is done to observations; None leaves them.
         num_labels: preferences that are learned from.
+        updates: how updates are made, see `make_update`.
 
     Raises:
         ValueError: if the agent learns from what the sampler does not have, or from rewards that
-            are there and do not suit it.
+            are there and do not suit it, or its updates cannot be made so.
     """
 
     def __init__(  # noqa: PLR0913  keyword-only
@@ -45,7 +49,11 @@ class OfflineLoop:
         stage: RewardStage | None = None,
         standardizer: Standardizer | None = None,
         num_labels: int = 0,
+        updates: Updates = "eager",
     ) -> None:
+        if updates == "graph":
+            check_recordable(agent)
+        self._updates: Updates = updates
         for sizes in agent.phase_sizes if isinstance(agent, HasPhases) else (agent.batch_sizes,):
             sampler.check(sizes)
         self.agent = agent
@@ -119,6 +127,11 @@ class OfflineLoop:
     def draw(self) -> OfflineBatch:
         """Return what the agent learns from next."""
         return self.sampler.draw(self.agent.batch_sizes)
+
+    @cached_property
+    def update(self) -> Callable[[OfflineBatch], dict[str, Tensor]]:
+        """From a batch to the metrics of the agent's update on it."""
+        return make_update(self.agent, self._updates)
 
     def learned(self, metrics: dict[str, Tensor]) -> None:
         """Note an update of the agent."""

@@ -1,5 +1,7 @@
 """The online loop: act, store, ask when it is time, learn."""
 
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pbrl.agents.protocol import OnlineAgent
+from pbrl.agents.recorded import check_recordable, make_update
 from pbrl.intrinsic import IntrinsicReward
 from pbrl.randomness import Generators
 from pbrl.replay import Batch, ReplayBuffer
@@ -36,6 +39,9 @@ class OnlineLoop:
         intrinsic: reward of the exploration before the first session; not used on true reward.
         generators: one per purpose, see `PURPOSES`.
         episode_length: steps of a full episode, which teachers scale their thresholds by.
+
+    Raises:
+        ValueError: if updates shall be recorded and the agent's cannot.
     """
 
     def __init__(
@@ -49,6 +55,8 @@ class OnlineLoop:
         generators: Generators,
         episode_length: int,
     ) -> None:
+        if config.updates == "graph":
+            check_recordable(agent)
         self.config = config
         self.collector = collector
         self.agent = agent
@@ -153,6 +161,11 @@ class OnlineLoop:
             steps=self.agent.batch_steps,
         )
 
+    @cached_property
+    def update(self) -> Callable[[Batch], dict[str, Tensor]]:
+        """From a batch to the metrics of the agent's update on it."""
+        return make_update(self.agent, self.config.updates)
+
     def learned(self, metrics: dict[str, Tensor]) -> None:
         """Note an update of the agent."""
         self._update_metrics = metrics
@@ -180,7 +193,7 @@ class OnlineLoop:
             batch = self.replay.sample(
                 self.config.batch_size, self.generators["replay"], steps=self.agent.batch_steps
             )
-            self.agent.update(batch)
+            self.update(batch)
 
     @property
     def acts_in_numbers(self) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from pbrl.agents.recorded import Updates
 from pbrl.linear import Precision
 from pbrl.training.scoring import Scorer
 
@@ -55,6 +56,11 @@ class RunConfig(Protocol):
     @property
     def precision(self) -> Precision:
         """Of large matrix products."""
+        ...
+
+    @property
+    def updates(self) -> Updates:
+        """How updates are made."""
         ...
 
     @property

@@ -32,7 +32,7 @@ class SeedRuns:
         loops = [run.loop for run in runs if isinstance(run.loop, LearningLoop)]
         if len(loops) < len(self.runs):
             raise TypeError("seeds can only be trained together by loops that can be cut")
-        self._together = Together(loops)
+        self._together = Together(loops, self.runs[0].config.updates)
         self._run_of = {id(loop): run for loop, run in zip(loops, self.runs, strict=True)}
         for run in self.runs:
             run.seeds_together = len(self.runs)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from pbrl.agents.recorded import Updates
 from pbrl.reward_learning import FitSession, RewardLearner
 from pbrl.reward_seeds import take_passes_together
 from pbrl.seeds import AgentStack, progress
@@ -57,6 +58,10 @@ class LearningLoop(Protocol):
         """Return what the next update learns from."""
         ...
 
+    def update(self, batch: Any) -> dict[str, Tensor]:
+        """Let the agent learn from a batch, and return metrics."""
+        ...
+
     def learned(self, metrics: dict[str, Tensor]) -> None:
         """Note an update."""
         ...
@@ -70,7 +75,7 @@ def advance(loop: LearningLoop) -> None:
     """Do the next piece of work of one loop."""
 
     def update(batches: Sequence[Any]) -> Sequence[dict[str, Tensor]]:
-        return [loop.agent.update(batches[0])]
+        return [loop.update(batches[0])]
 
     _advance([loop], update, lambda: None)
 
@@ -86,13 +91,15 @@ class Together:
 
     Args:
         loops: of equal make.
+        updates: how updates of all are made, see `make_update`.
 
     Raises:
         ValueError: if their agent takes no axis of seeds, or there is none.
     """
 
-    def __init__(self, loops: Sequence[LearningLoop]) -> None:
+    def __init__(self, loops: Sequence[LearningLoop], updates: Updates = "eager") -> None:
         self._loops = list(loops)
+        self._updates: Updates = updates
         self._group: list[LearningLoop] = []
         self._stacks: list[tuple[list[int], AgentStack]] = []
         AgentStack([loop.agent for loop in loops[:1]])  # refuses what cannot be
@@ -117,7 +124,8 @@ class Together:
         for row, loop in enumerate(self._group):
             rows.setdefault(progress(loop.agent), []).append(row)
         self._stacks = [
-            (part, AgentStack([self._group[row].agent for row in part])) for part in rows.values()
+            (part, AgentStack([self._group[row].agent for row in part], self._updates))
+            for part in rows.values()
         ]
 
     def _update(self, batches: Sequence[Any]) -> list[dict[str, Tensor]]:
