@@ -2,7 +2,8 @@
 
 A preset is a complete configuration for one agent on one environment; every field can be changed
 afterwards. "paper" holds the numbers of the method's own code, "ppe" those of the one protocol
-under which Table 1 of PPE (NeurIPS 2025) compared the methods, "cpu" sizes that two cores manage.
+under which Table 1 of PPE (NeurIPS 2025) compared the methods, "cpu" sizes that two cores manage,
+"worlds" those for a thousand worlds of batched physics on a GPU.
 """
 
 from dataclasses import replace
@@ -34,9 +35,10 @@ from pbrl.training.preset_numbers import (
     TaskNumbers,
 )
 from pbrl.training.threads import SMALL
+from pbrl.training.worlds_presets import with_worlds
 
-Preset = Literal["cpu", "paper", "ppe"]
-PRESETS: tuple[Preset, ...] = ("cpu", "paper", "ppe")
+Preset = Literal["cpu", "paper", "ppe", "worlds"]
+PRESETS: tuple[Preset, ...] = ("cpu", "paper", "ppe", "worlds")
 AGENTS = ("sac", "pebble", "qpa", *WITH_PRIOR, *ON_IMAGES)
 
 
@@ -76,17 +78,18 @@ def make_config(
     source = _SAME_TASKS.get(source, source)
     if agent not in AGENTS:
         raise ValueError(f"unknown agent {agent!r}; there are {', '.join(AGENTS)}")
-    if representation != "none":
+    if representation != "none" or preset == "worlds":
         plain = make_config(
             env,
             agent,
-            preset=preset,
+            preset="cpu" if preset == "worlds" else preset,
             teacher=teacher,
             sampler=sampler,
             control=control,
             seed=seed,
         )
-        return with_codes(plain, representation)
+        plain = with_codes(plain, representation)
+        return with_worlds(plain) if preset == "worlds" else plain
     if agent in (*ON_IMAGES, "sac"):
         asked = {"control": control != "none", "teacher": teacher != "oracle", "sampler": sampler}
         given = [name for name, is_given in asked.items() if is_given]

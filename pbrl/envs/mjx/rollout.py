@@ -37,7 +37,9 @@ class RolloutPhysics:
 
     Args:
         model: of every world.
-        num_threads: how many; by default one for each processor this process may use.
+        num_threads: how many; by default one for each processor that this process may use, and no
+            more than torch has, so that `OMP_NUM_THREADS=1` keeps runs side by side out of each
+            other's way.
     """
 
     name = "rollout"
@@ -49,7 +51,7 @@ class RolloutPhysics:
         if num_threads is not None and num_threads < 1:
             raise ValueError(f"num_threads must be at least 1, got {num_threads}")
         self.model = model
-        num_threads = num_threads or num_processors()
+        num_threads = num_threads or min(num_processors(), torch.get_num_threads())
         self._forceless = _forceless(model)
         self._data = [mujoco.MjData(model) for _ in range(num_threads)]
         self._pool = rollout.Rollout(nthread=num_threads if num_threads > 1 else 0)

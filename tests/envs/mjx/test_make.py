@@ -75,3 +75,14 @@ def test_worlds_that_do_not_fit_are_counted():
 def test_the_processors_memory_is_not_counted():
     assert free_memory(torch.device("cpu")) is None
     check_memory(2**60, None, num_envs=10, device=torch.device("cpu"))
+
+
+def test_threads_are_no_more_than_torch_has(monkeypatch):
+    monkeypatch.setattr("pbrl.envs.mjx.rollout.num_processors", lambda: 8)
+    for num_threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda number=num_threads: number)
+        env = pbrl.envs.make(WALKER, 2)
+        assert env.env.physics.num_threads == num_threads
+        env.close()
+    env = pbrl.envs.make(WALKER, 2, num_threads=2)
+    assert env.env.physics.num_threads == 2
