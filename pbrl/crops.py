@@ -1,6 +1,7 @@
 """Random sub-segments of labelled pairs: augmentation without another network pass."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -83,3 +84,11 @@ def crop_sums(
     """Return the sum of per-step values over each crop, as differences of running sums."""
     running = F.pad(values.cumsum(-1), (1, 0))  # [*shape, two, time + 1]
     return running.gather(-1, crops.end) - running.gather(-1, crops.start)
+
+
+def crop_scores(
+    values: Float[Tensor, "*shape two time"], crops: Crops, score: Literal["sum", "mean"]
+) -> Float[Tensor, "*shape two crop"]:
+    """Return the sum of per-step values over each crop, or their mean."""
+    sums = crop_sums(values, crops)
+    return sums if score == "sum" else sums / (crops.end - crops.start)

@@ -4,18 +4,20 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from pbrl.crops import Crops, crop_sums, draw_crops, whole_segments
+from pbrl.crops import Crops, crop_scores, draw_crops, whole_segments
 from pbrl.examples import Examples, Windows, bootstrap_mask, held_out_mask, make_examples
 from pbrl.feedback import TIE, LabelledQueries
 from pbrl.hindsight import HindsightPrior
 from pbrl.label_noise import LabelNoise
 from pbrl.preference import is_correct, make_loss
+from pbrl.pseudo_labels import PseudoLabels
 from pbrl.randomness import RandomSource
 from pbrl.replay import ReplayBuffer
 from pbrl.reward_codes import RewardCodesLearner
@@ -45,6 +47,7 @@ class RewardLearner:
     Attributes:
         is_trained: whether the ensemble has learned from at least one label.
         label_noise: the estimate of how many labels are right, if it is made.
+        pseudo_labels: what learns from pairs without a label, if it does.
         hindsight: the prior over steps, if there is one.
         codes: what trains the codes of states and actions, if the ensemble sees these.
 
@@ -71,6 +74,9 @@ class RewardLearner:
         if config.label_noise is not None:
             device = next(ensemble.parameters()).device
             self.label_noise = LabelNoise(config.label_noise, loss, device)
+        self.pseudo_labels: PseudoLabels | None = None
+        if config.pseudo_labels is not None:
+            self.pseudo_labels = PseudoLabels(config.pseudo_labels, ensemble, loss, config.score)
         self.hindsight: HindsightPrior | None = None
         if config.hindsight is not None:
             if generator is None:
@@ -112,13 +118,15 @@ class RewardLearner:
             replay: where the segments lie.
             generator: source of randomness, on the device of the replay buffer.
             max_steps: stop after so many gradient steps; a session cut at the end of a pass and
-                gone on with in another call is the same, unless its accuracy is taken "session".
+                gone on with in another call is the same, unless its accuracy is taken "session" or
+                it learns from pairs without a label, which are drawn anew.
 
         Returns:
             reward/loss (of the labels, mean over members, last pass), reward/steps, reward/passes,
             reward/accuracy if a label is not a tie, and reward/validation_accuracy if one of those
             is held out; with a prior reward/hindsight_loss, likewise and without its weight, and
-            what its world model came to, if it learned; likewise of codes.
+            what its world model came to, if it learned; likewise of codes; with pseudo-labels
+            reward/sure, the share of pairs that the reward labelled.
 
         Raises:
             ValueError: if there is no label.
@@ -144,14 +152,20 @@ class RewardLearner:
         training, held_out = self._split(labelled, replay)
         most = self.config.num_steps(len(training))
         most = most if max_steps is None else min(most, max_steps)
-        return FitSession(self.config, training, held_out, generator, most, world)
+        unlabelled = None
+        if self.pseudo_labels is not None:
+            limit = self.config.memory_limit * MEBIBYTE
+            unlabelled = self.pseudo_labels.draw(labelled, replay, generator, limit)
+        return FitSession(self.config, training, held_out, generator, most, world, unlabelled)
 
     def take_passes(self, session: "FitSession") -> None:
         """Pass over the labels, a gradient step for each minibatch, until the fit is over."""
         while not session.is_over:
             tally = Tally(session.training.labels.device)
             for batch in session.minibatches():
-                self.take_step(session.training, batch, tally, session.generator)
+                self.take_step(
+                    session.training, batch, tally, session.generator, session.unlabelled
+                )
             session.took(tally)
 
     def end(self, session: "FitSession") -> dict[str, float]:
@@ -168,6 +182,8 @@ class RewardLearner:
         }
         if self.hindsight is not None:
             metrics["reward/hindsight_loss"] = tally.distance() / self.ensemble.num_members
+        if self.pseudo_labels is not None:
+            metrics["reward/sure"] = tally.sure()
         found = {name: value for name, value in metrics.items() if value is not None}
         return found | session.metrics
 
@@ -212,6 +228,7 @@ class RewardLearner:
         batch: Int[Tensor, "*seed member pair"],
         tally: Tally,
         generator: RandomSource,
+        unlabelled: Examples | None = None,
     ) -> None:
         """Take one gradient step; each member has a minibatch of its own.
 
@@ -219,19 +236,32 @@ class RewardLearner:
             examples: of one seed, or joined ones of several.
             batch: rows of the examples.
             tally: of as many seeds; counts what the step came to.
-            generator: of crops.
+            generator: of crops, and of pairs without a label.
+            unlabelled: those pairs, where they are learned from; of one seed.
         """
         lengths = examples.windows.lengths[examples.pairs[batch]]  # [member, pair, two]
-        if self.config.crops is None:
-            crops = whole_segments(lengths)
-        else:
-            crops = draw_crops(self.config.crops, lengths, generator)
+        crops = self._crops(lengths, generator)
         self._optimizer.zero_grad(set_to_none=True)
         for loss in self._losses(examples, batch, crops, tally):
             loss.sum().backward()
+        if self.pseudo_labels is not None and unlabelled is not None:
+            assert isinstance(generator, torch.Generator)  # seeds take these fits one by one
+            for loss in self.pseudo_labels.losses(
+                unlabelled,
+                batch.shape[-1],
+                crop=partial(self._crops, generator=generator),
+                tally=tally,
+                generator=generator,
+            ):
+                loss.backward()
         self._optimizer.step()
         if self.label_noise is not None:
             self.label_noise.step()
+
+    def _crops(self, lengths: Int[Tensor, "*shape two"], generator: RandomSource) -> Crops:
+        if self.config.crops is None:
+            return whole_segments(lengths)
+        return draw_crops(self.config.crops, lengths, generator)
 
     @torch.no_grad()
     def _judge(self, examples: Examples) -> Tally:
@@ -268,9 +298,7 @@ class RewardLearner:
             inputs = examples.windows.take(examples.pairs[batch[..., part]])
             rewards = self.ensemble.evaluate(inputs)  # [member, pair, two, time]
             cropped = Crops(crops.start[..., part, :, :], crops.end[..., part, :, :])
-            returns = crop_sums(rewards, cropped)
-            if self.config.score == "mean":
-                returns = returns / (cropped.end - cropped.start)
+            returns = crop_scores(rewards, cropped, self.config.score)
             return_0, return_1 = returns.unbind(-2)  # [member, pair, crop]
             labels = examples.labels[batch[..., part]][..., None]
             loss = self._loss(return_0, return_1, labels).mean(-1) * share[..., part]
@@ -350,6 +378,7 @@ class FitSession:
         generator: source of the order of the examples.
         most: gradient steps that may be taken.
         metrics: what was learned beside.
+        unlabelled: pairs without a label, where they are learned from.
 
     Attributes:
         tally: of the last pass, or of all where accuracy is taken over the session.
@@ -364,8 +393,10 @@ class FitSession:
         generator: torch.Generator,
         most: int,
         metrics: dict[str, float],
+        unlabelled: Examples | None = None,
     ) -> None:
         self.config = config
+        self.unlabelled = unlabelled
         self.training = training
         self.held_out = held_out
         self.generator = generator

@@ -8,6 +8,7 @@ from pbrl.crops import CropConfig
 from pbrl.hindsight import HindsightConfig
 from pbrl.label_noise import LabelNoiseConfig
 from pbrl.preference import LossConfig
+from pbrl.pseudo_labels import PseudoLabelConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class RewardLearningConfig:
         label_noise: weigh every label by how likely it is to be right, over all members and crops
             together; None trusts them. Annotators are not told apart here.
         crops: augmentation by sub-segments; None learns from whole segments.
+        pseudo_labels: also learn from pairs that nobody labelled, where the reward is sure of them
+            (SURF, Park et al. 2022); None does not.
         hindsight: also learn from what a world model looks back on (Hindsight PRIOR, Verma and
             Metcalf 2024), over whole segments whatever the crops; None does not.
         bootstrap_share: share of the queries that each member learns from; 1 shows all to all.
@@ -54,6 +57,7 @@ class RewardLearningConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     label_noise: LabelNoiseConfig | None = None
     crops: CropConfig | None = None
+    pseudo_labels: PseudoLabelConfig | None = None
     hindsight: HindsightConfig | None = None
     bootstrap_share: float = 1.0
     validation_share: float = 0.0

@@ -35,8 +35,8 @@ def take_passes_together(learners: Sequence[RewardLearner], sessions: Sequence[F
 
 def _kind(learner: RewardLearner, session: FitSession, row: int) -> Hashable:
     """Return what fits must have in common to be computed at once; each its own where none can."""
-    more = (learner.label_noise, learner.hindsight, learner.codes)
-    if more != (None, None, None) or not session.training.windows.are_kept:
+    more = (learner.label_noise, learner.pseudo_labels, learner.hindsight, learner.codes)
+    if any(part is not None for part in more) or not session.training.windows.are_kept:
         return row, None
     return len(session.training), learner.num_steps
 

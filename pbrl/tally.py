@@ -18,8 +18,8 @@ class Tally:
 
     def __init__(self, device: torch.device, *seeds: int) -> None:
         self.num_steps = 0
-        # loss, correct, counted, distance
-        self._sums = torch.zeros(*seeds, 4, dtype=torch.float64, device=device)
+        # loss, correct, counted, distance, sure
+        self._sums = torch.zeros(*seeds, 5, dtype=torch.float64, device=device)
 
     def add(
         self,
@@ -43,6 +43,10 @@ class Tally:
         """Add a part of a minibatch's distance from a prior."""
         self._sums[..., 3] += distance.detach()
 
+    def add_sure(self, share: Float[Tensor, ""]) -> None:
+        """Add a part of the share of a minibatch's pairs that were labelled by the reward."""
+        self._sums[..., 4] += share
+
     def __add__(self, other: "Tally") -> "Tally":
         total = Tally(self._sums.device, *self._sums.shape[:-1])
         total.num_steps = self.num_steps + other.num_steps
@@ -60,7 +64,7 @@ class Tally:
 
     def accuracy(self) -> float | None:
         """Return the share of correct predictions, None where nothing can be correct."""
-        _, correct, counted, _ = self._sums.tolist()
+        _, correct, counted, *_ = self._sums.tolist()
         return correct / counted if counted else None
 
     def loss(self) -> float:
@@ -70,3 +74,7 @@ class Tally:
     def distance(self) -> float:
         """Return the mean distance of a gradient step from a prior."""
         return float(self._sums[3]) / self.num_steps
+
+    def sure(self) -> float:
+        """Return the mean share of a gradient step's pairs that were labelled by the reward."""
+        return float(self._sums[4]) / self.num_steps

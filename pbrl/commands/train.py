@@ -32,9 +32,9 @@ class TrainOptions:
 
     Attributes:
         env: environment id, such as dmc/walker-walk, metaworld/window-open-v3 or gym/Pendulum-v1.
-        agent: sac learns from true reward (the oracle), pebble and qpa from preferences;
-            hindsight-prior is pebble, qpa-hindsight-prior qpa, with a prior over steps; drqv2 and
-            taco learn from true reward, and see images.
+        agent: sac learns from true reward (the oracle), pebble, qpa and surf from preferences;
+            hindsight-prior is pebble, qpa-hindsight-prior qpa, surf-hindsight-prior surf, with a
+            prior over steps; drqv2 and taco learn from true reward, and see images.
         representation: let actor and critics see states through TACO's codes (taco), or the learned
             reward (taco-reward).
         preset: sizes that two cores manage, the numbers of the method's own code, or those of the
@@ -59,7 +59,15 @@ class TrainOptions:
 
     env: Annotated[str, tyro.conf.Positional]
     agent: Literal[
-        "sac", "pebble", "qpa", "hindsight-prior", "qpa-hindsight-prior", "drqv2", "taco"
+        "sac",
+        "pebble",
+        "qpa",
+        "surf",
+        "hindsight-prior",
+        "qpa-hindsight-prior",
+        "surf-hindsight-prior",
+        "drqv2",
+        "taco",
     ] = "qpa"
     representation: Representation = "none"
     preset: Preset = "cpu"

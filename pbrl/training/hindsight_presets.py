@@ -9,7 +9,11 @@ from pbrl.transformer import TransformerConfig
 from pbrl.world_model import WorldModelConfig
 
 # What learns its reward with the prior, and what it is without.
-WITH_PRIOR: Mapping[str, str] = {"hindsight-prior": "pebble", "qpa-hindsight-prior": "qpa"}
+WITH_PRIOR: Mapping[str, str] = {
+    "hindsight-prior": "pebble",
+    "qpa-hindsight-prior": "qpa",
+    "surf-hindsight-prior": "surf",
+}
 SMALL_WORLD = WorldModelConfig(
     transformer=TransformerConfig(width=64, num_layers=2, num_heads=1),
     batch_size=16,

@@ -34,12 +34,13 @@ from pbrl.training.preset_numbers import (
     CpuNumbers,
     TaskNumbers,
 )
+from pbrl.training.surf_presets import SURF_PAPER, with_surf
 from pbrl.training.threads import SMALL
 from pbrl.training.worlds_presets import with_worlds
 
 Preset = Literal["cpu", "paper", "ppe", "worlds"]
 PRESETS: tuple[Preset, ...] = ("cpu", "paper", "ppe", "worlds")
-AGENTS = ("sac", "pebble", "qpa", *WITH_PRIOR, *ON_IMAGES)
+AGENTS = ("sac", "pebble", "qpa", "surf", *WITH_PRIOR, *ON_IMAGES)
 
 
 _SAME_TASKS = {"mjx": "dmc"}  # sources that run the tasks of another one
@@ -61,9 +62,10 @@ def make_config(
 
     Args:
         env: environment id.
-        agent: "sac" learns from true reward, "pebble" and "qpa" from preferences; "hindsight-prior"
-            is PEBBLE, "qpa-hindsight-prior" QPA, with what a world model looks back on; "drqv2" and
-            "taco" learn from true reward, of images.
+        agent: "sac" learns from true reward, "pebble", "qpa" and "surf" from preferences;
+            "hindsight-prior" is PEBBLE, "qpa-hindsight-prior" QPA and "surf-hindsight-prior" SURF,
+            with what a world model looks back on; "drqv2" and "taco" learn from true reward, of
+            images.
         preset: see the module.
         teacher: name of a simulated teacher, or its configuration.
         sampler: name of a sampler, or its configuration; by default the method's own.
@@ -127,6 +129,8 @@ def make_config(
             recent_share=0.5 if agent == "qpa" else 0.0, recent_episodes=numbers.recent
         ),
     )
+    if agent == "surf":
+        config = with_surf(config, source)
     if not isinstance(numbers, CpuNumbers):
         is_metaworld = source == "metaworld"
         return replace(
@@ -150,9 +154,9 @@ def _numbers(env: str, source: str, agent: str, preset: Preset) -> TaskNumbers:
             slow = env.startswith(_SLOW_LEARNERS)
             return replace(numbers, learning_rate=1e-4) if slow else numbers
         case "paper":
-            table = QPA_PAPER if agent == "qpa" else PEBBLE_PAPER
-            if agent == "sac":  # the same on tasks that only QPA's code has
-                table = {**ORACLE_PAPER, **PEBBLE_PAPER}
+            table = {"qpa": QPA_PAPER, "surf": SURF_PAPER}.get(agent, PEBBLE_PAPER)
+            if agent == "sac":  # the same on tasks that only QPA's or SURF's code has
+                table = {**SURF_PAPER, **ORACLE_PAPER, **PEBBLE_PAPER}
         case "ppe":
             table = PPE
         case _:
