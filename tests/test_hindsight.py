@@ -73,6 +73,9 @@ def test_redistribution_by_hand():
     torch.testing.assert_close(gradient, torch.tensor([0.48, -0.533333, 0.053333]))
     _, gradient = loss_and_gradient([0.9, -0.2, 0.5], importance, detach=False)
     torch.testing.assert_close(gradient, torch.tensor([0.656, -0.357333, 0.229333]))
+    mirrored, gradient = loss_and_gradient([-0.9, 0.2, -0.5], importance, detach=True)
+    assert mirrored == pytest.approx(loss)  # towards (-.18, -.60, -.42)
+    torch.testing.assert_close(gradient, torch.tensor([-0.48, 0.533333, -0.053333]))
     for scale in (2.0, -0.7):  # neither scale nor sign is told
         rewards = [scale * share for share in importance]
         assert loss_and_gradient(rewards, importance, detach=True)[0] == pytest.approx(0, abs=1e-12)
@@ -87,7 +90,17 @@ def test_the_total_of_a_pair_by_hand():
     return_0, return_1 = rewards.sum(-1)
     loss = logistic_loss((return_1 - return_0)[None], torch.ones(1))
     assert loss.item() == pytest.approx(0.341154, abs=1e-6)
+    assert (loss + distances.mean()).item() == pytest.approx(0.538621, abs=1e-6)
     assert (loss + 10 * distances.mean()).item() == pytest.approx(2.315821, abs=1e-5)
+
+
+@pytest.mark.parametrize(("steps", "mean"), [(25, 0.320), (50, 0.327), (100, 0.330)])
+def test_rewards_spread_evenly_cost_a_third_of_almost_all_steps(steps, mean):
+    """(1 - 1 / H) / 3, for rewards uniform in (-1, 1) and an importance that is the same."""
+    rewards = 2 * torch.rand(20_000, steps, generator=generator()) - 1
+    mask = torch.ones(1, steps, dtype=torch.bool)
+    losses = redistribution_loss(rewards, torch.full_like(rewards, 1 / steps), mask)
+    assert losses.mean().item() == pytest.approx(mean, abs=2e-3)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 8), st.integers(0, 4))
@@ -104,6 +117,9 @@ def test_properties_of_the_term(seed, steps, padding):
     assert gradient.sum().abs() < 1e-12  # no say in the return
     assert (gradient[steps:] == 0).all()
     assert loss >= 0
+    attached = redistribution_loss(rewards, importance, mask, detach=False)
+    (gradient,) = torch.autograd.grad(attached, rewards)
+    torch.testing.assert_close((rewards * gradient).sum(), 2 * attached)  # it shrinks rewards
     if steps == 1:
         assert loss == 0
     alone = redistribution_loss(rewards[:steps], shares, mask[:steps])

@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pbrl.offline.transfer import Transferred
 from pbrl.training.plots import save_figure
@@ -45,3 +46,5 @@ def _name(panel: Axes, title: str, along: str, down: str) -> None:
     panel.set_title(title)
     panel.set_xlabel(along)
     panel.set_ylabel(down)
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))

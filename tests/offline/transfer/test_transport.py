@@ -73,6 +73,11 @@ def test_much_entropy_tells_nothing():
     assert found == pytest.approx([0.485, 0.481, 0.496], abs=1e-3)
 
 
+def test_epsilon_is_in_the_unit_of_the_distances():
+    plan = couple(gaps(X), gaps(Y), TransportConfig(epsilon=1.0)).plan
+    assert carried_labels(plan, LARGER).labels[1, 2].item() == pytest.approx(0.821, abs=1e-3)
+
+
 def test_what_is_symmetric_stays_a_tie():
     even = gaps(torch.tensor([0.0, 1.0, 2.0]).double()) / 2
     plan = couple(even, even, TransportConfig()).plan
