@@ -25,3 +25,12 @@ def _the_same_draws_each_time():
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002  what some dependencies draw from
     random.seed(0)
+
+
+def pytest_collection_modifyitems(items):
+    """Pass over what needs a GPU where there is none, and say so."""
+    if not torch.cuda.is_available():
+        without = pytest.mark.skip(reason="no CUDA device: torch.cuda.is_available() is false")
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(without)

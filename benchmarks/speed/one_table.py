@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch._dynamo.exc import TorchDynamoException
 
+from pbrl.agents.recorded import make_update
 from pbrl.training.suite_report import replace_between_markers
 from pbrl.training.tables import markdown
 from speed import environments, physics
@@ -15,8 +16,8 @@ from speed.comparisons import Comparison
 from speed.measure import Row, Times, repeated, synchronize, time_in_turns
 from speed.roofline import Peaks, cost_of
 
-OURS, COMPILED = "ours", "ours compiled"
-CONTENDERS = ("official", "plain torch", "stable-baselines3", OURS, COMPILED)
+OURS, COMPILED, GRAPH = "ours", "ours compiled", "ours from a graph"
+CONTENDERS = ("official", "plain torch", "stable-baselines3", OURS, COMPILED, GRAPH)
 HEADER = ("update", "case", *(f"{name}, ms" for name in CONTENDERS), "roofline, ms", "reached")
 BACK_ENDS = {  # contenders of batched physics
     "dm_control": "official",
@@ -29,6 +30,7 @@ ENVIRONMENT_HEADER = (
     *("mujoco.rollout, pbrl", "mjx, pbrl"),
 )
 COMPILING_CALLS = 12  # numbers that change from call to call are made symbols on the way
+RECORDING_CALLS = 12  # until updates of every kind are recorded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,8 @@ class UpdateRow:
     def _time(self, name: str, ours: float) -> str:
         time = self.milliseconds.get(name)
         if time is None:
-            tried = name == COMPILED and any(note.startswith(name) for note in self.notes)
+            tried = any(note.startswith(f"{name}: ") for note in self.notes)
+            tried = tried and name in (COMPILED, GRAPH)
             return "fails" if tried else ""
         return _number(time) if name == OURS else f"{_number(time)} ({time / ours:.2f}x)"
 
@@ -86,6 +89,11 @@ def measure_update(
             contenders[COMPILED] = repeated(compiled(comparison))
         except TorchDynamoException as error:
             notes.append(f"{COMPILED}: {type(error).__name__}")
+    if device != "cpu" and getattr(agent, "is_recordable", False):
+        try:
+            contenders[GRAPH] = repeated(recorded(comparison))
+        except RuntimeError as error:
+            notes.append(f"{GRAPH}: {' '.join(str(error).split())[:200]}")
     waiting = {name: _waiting(run, device) for name, run in contenders.items()}
     times = time_in_turns(waiting, 1 if comparison.is_heavy else rounds)
     cost = cost_of(step, agent.state_dict, comparison.batch, comparison.num_steps)
@@ -111,6 +119,19 @@ def compiled(comparison: Comparison) -> Callable[[], object]:
     agent, step = comparison.make()
     agent.update = torch.compile(agent.update)
     for _ in range(COMPILING_CALLS):
+        step()
+    return step
+
+
+def recorded(comparison: Comparison) -> Callable[[], object]:
+    """Return our update played back from graphs, recorded already.
+
+    Raises:
+        RuntimeError: if it cannot be recorded.
+    """
+    agent, step = comparison.make()
+    agent.update = make_update(agent, "graph")
+    for _ in range(RECORDING_CALLS):
         step()
     return step
 

@@ -111,6 +111,7 @@ class RecordedUpdate:
     def __init__(self, agent: AgentOfParts[Any], record: Recorder = record_graph) -> None:
         check_recordable(agent)
         self.agent = agent
+        self._update = agent.update
         agent.is_recorded = True
         self._record = record
         self._recordings: dict[Hashable, _Recording] = {}
@@ -126,7 +127,7 @@ class RecordedUpdate:
         key = (kind, tuple((part.shape, part.dtype) for part in tensors))
         self._forget_if_changed()
         if kind is None or not self._is_recorded(key, batch, tensors):
-            return agent.update(batch)
+            return self._update(batch)
         recording = self._recordings[key]
         torch._foreach_copy_(recording.inputs, tensors)
         recording.play()
@@ -153,7 +154,7 @@ class RecordedUpdate:
         for group in groups:
             group["capturable"] = True
         try:
-            play, metrics = self._record(lambda: agent.update(held), _generators(agent))
+            play, metrics = self._record(lambda: self._update(held), _generators(agent))
         finally:
             for group in groups:
                 group["capturable"] = False

@@ -10,6 +10,9 @@ import torch
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
+from pbrl.agents.recorded import RecordedUpdate
+from tests.agents import tape
+
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -257,3 +260,25 @@ def test_the_modules_of_bpref_are_imported_and_forgotten(load, tmp_path):
     assert left == set()
     assert "hydra" not in set(sys.modules) - before
     assert sys.path == path
+
+
+def test_an_update_from_a_graph_is_recorded_before_it_is_timed(load, monkeypatch):
+    table, comparisons = load("speed.one_table"), load("speed.comparisons")
+    made = []
+
+    def make_update(agent, updates):
+        assert updates == "graph"
+        made.append(RecordedUpdate(agent, tape.record))
+        return made[-1]
+
+    monkeypatch.setattr(table, "make_update", make_update)
+    step = table.recorded(comparisons.METHODS["ipl"](comparisons.Setting())[0])
+    assert made[0]._recordings
+    before = made[0].agent.num_updates
+    step()
+    assert made[0].agent.num_updates == before + 1
+    row = table.UpdateRow(
+        method="IPL", case="", milliseconds={"ours": 1.0}, gigaflops=1.0, megabytes=1.0, bound=1.0,
+        bound_by="memory", notes=["ours from a graph: out of memory"],
+    )  # fmt: skip
+    assert row.cells()[7] == "fails"
