@@ -6,7 +6,7 @@ to start each of them. A CUDA graph starts all of them at once.
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,8 +19,6 @@ Updates = Literal["eager", "graph", "compiled"]
 
 Metrics = dict[str, Tensor]
 Play = Callable[[], None]
-Recorder = Callable[[Callable[[], Metrics], Sequence[torch.Generator]], tuple[Play, Metrics]]
-"""Records what a function does without doing it; returns what does it, and where results lie."""
 
 WARM_UPS = 3  # updates of a kind before it is recorded: optimisers make their state in the first
 MOST_RECORDINGS = 16  # of one agent; batches of further shapes are learned from as they are
@@ -81,16 +79,50 @@ def _eager(agent: Any) -> Callable[[Any], Metrics]:
     return update
 
 
-def record_graph(
-    run: Callable[[], Metrics], generators: Sequence[torch.Generator]
-) -> tuple[Play, Metrics]:
-    """Record a CUDA graph; its draws go on from wherever the generators are."""
-    graph = torch.cuda.CUDAGraph()
-    for generator in generators:
-        graph.register_generator_state(generator)
-    with torch.cuda.graph(graph):
-        metrics = run()
-    return graph.replay, metrics
+@runtime_checkable
+class Recorder(Protocol):
+    """Records what a function does to the memory of tensors."""
+
+    def warm_up(self, run: Callable[[], Metrics]) -> Metrics:
+        """Call a function that is recorded later."""
+        ...
+
+    def record(
+        self, run: Callable[[], Metrics], generators: Sequence[torch.Generator]
+    ) -> tuple[Play, Metrics]:
+        """Record a function without doing it; return what does it, and where results will lie."""
+        ...
+
+
+class GraphRecorder:
+    """Records CUDA graphs, on a stream of its own, where functions are warmed up too.
+
+    So torch's documentation has it: what a backward pass keeps of an earlier stream would end the
+    recording. Draws go on from wherever the generators are.
+    """
+
+    def __init__(self) -> None:
+        self._stream = torch.cuda.Stream()
+
+    def warm_up(self, run: Callable[[], Metrics]) -> Metrics:
+        """Call a function that is recorded later."""
+        outside = torch.cuda.current_stream()
+        self._stream.wait_stream(outside)
+        with torch.cuda.stream(self._stream):
+            metrics = run()
+        outside.wait_stream(self._stream)
+        return metrics
+
+    def record(
+        self, run: Callable[[], Metrics], generators: Sequence[torch.Generator]
+    ) -> tuple[Play, Metrics]:
+        """Record a graph; other threads, such as those of jax, may go on meanwhile."""
+        graph = torch.cuda.CUDAGraph()
+        for generator in generators:
+            graph.register_generator_state(generator)
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            metrics = run()
+        return graph.replay, metrics
 
 
 class RecordedUpdate:
@@ -102,18 +134,18 @@ class RecordedUpdate:
     Args:
         agent: says by `update_kind` what can be recorded; in its updates nothing but tensors,
             generators, `num_updates` and what `prepare_update` sees to may change.
-        record: how.
+        recorder: by default of CUDA graphs.
 
     Raises:
         ValueError: if the agent's updates cannot be recorded.
     """
 
-    def __init__(self, agent: AgentOfParts[Any], record: Recorder = record_graph) -> None:
+    def __init__(self, agent: AgentOfParts[Any], recorder: Recorder | None = None) -> None:
         check_recordable(agent)
         self.agent = agent
         self._update = agent.update
         agent.is_recorded = True
-        self._record = record
+        self._recorder = recorder or GraphRecorder()
         self._recordings: dict[Hashable, _Recording] = {}
         self._num_warm: dict[Hashable, int] = {}
         self._seen: list[object] = []
@@ -127,7 +159,7 @@ class RecordedUpdate:
         key = (kind, tuple((part.shape, part.dtype) for part in tensors))
         self._forget_if_changed()
         if kind is None or not self._is_recorded(key, batch, tensors):
-            return self._update(batch)
+            return self._recorder.warm_up(lambda: self._update(batch))
         recording = self._recordings[key]
         torch._foreach_copy_(recording.inputs, tensors)
         recording.play()
@@ -154,7 +186,7 @@ class RecordedUpdate:
         for group in groups:
             group["capturable"] = True
         try:
-            play, metrics = self._record(lambda: self._update(held), _generators(agent))
+            play, metrics = self._recorder.record(lambda: self._update(held), _generators(agent))
         finally:
             for group in groups:
                 group["capturable"] = False

@@ -89,10 +89,17 @@ class Tape(TorchDispatchMode):
                     old.detach().copy_(new)
 
 
-def record(run, generators):
-    """Return how to do what a function does, and its results; as `record_graph` for a GPU."""
-    assert all(isinstance(one, torch.Generator) for one in generators)
-    tape = Tape()
-    with tape:
-        results = run()
-    return tape.play, results
+class TapeRecorder:
+    """What `GraphRecorder` is for a GPU."""
+
+    def warm_up(self, run):
+        """Call a function."""
+        return run()
+
+    def record(self, run, generators):
+        """Return how to do what a function does, and its results."""
+        assert all(isinstance(one, torch.Generator) for one in generators)
+        tape = Tape()
+        with tape:
+            results = run()
+        return tape.play, results

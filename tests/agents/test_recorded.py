@@ -55,7 +55,7 @@ def test_the_guard_refuses(look, monkeypatch):
 def test_recorded_updates_come_to_the_numbers_of_eager_ones(name):
     """By a tape that does on the CPU what a CUDA graph does."""
     (eager, batch), (agent, _) = make_case(name), make_case(name)
-    recorded = RecordedUpdate(agent, tape.record)
+    recorded = RecordedUpdate(agent, tape.TapeRecorder())
     for step in range(NUM_UPDATES):
         expected, found = eager.update(batch(step)), recorded(batch(step))
         close(found, expected, 1e-6)
@@ -67,7 +67,7 @@ def test_recorded_updates_come_to_the_numbers_of_eager_ones(name):
 
 def test_what_is_loaded_or_made_anew_is_recorded_anew():
     (eager, batch), (agent, _) = make_case("sac"), make_case("sac")
-    recorded = RecordedUpdate(agent, tape.record)
+    recorded = RecordedUpdate(agent, tape.TapeRecorder())
     for step in range(30):
         if step == 9:
             agent.load_state_dict(eager.state_dict())
@@ -84,7 +84,7 @@ def test_what_is_loaded_or_made_anew_is_recorded_anew():
 def test_other_shapes_are_recorded_apart_and_few_are_kept(monkeypatch):
     monkeypatch.setattr("pbrl.agents.recorded.MOST_RECORDINGS", 2)
     (eager, batch), (agent, _) = make_case("ipl"), make_case("ipl")
-    recorded = RecordedUpdate(agent, tape.record)
+    recorded = RecordedUpdate(agent, tape.TapeRecorder())
     for step in range(21):
         given = batch(step)
         part = type(given)(
@@ -99,7 +99,7 @@ def test_other_shapes_are_recorded_apart_and_few_are_kept(monkeypatch):
 
 def test_a_rate_goes_on_in_a_plain_agent():
     agent, batch = make_case("iql")
-    recorded = RecordedUpdate(agent, tape.record)
+    recorded = RecordedUpdate(agent, tape.TapeRecorder())
     for step in range(6):
         recorded(batch(step))
     rate = agent.state_dict()["policy_optimizer"]["param_groups"][0]["lr"]
@@ -114,7 +114,7 @@ def test_a_rate_goes_on_in_a_plain_agent():
 @pytest.mark.parametrize("name", ["sac", "iql", "cpl", "ipl"])
 def test_seeds_together_can_be_recorded(name, monkeypatch):
     monkeypatch.setattr(
-        "pbrl.seeds.make_update", lambda agent, _: RecordedUpdate(agent, tape.record)
+        "pbrl.seeds.make_update", lambda agent, _: RecordedUpdate(agent, tape.TapeRecorder())
     )
     kind, config = test_seeds.CONFIGS[name]
     alone = [test_seeds.agent(kind, config, seed) for seed in (3, 1)]
@@ -131,10 +131,11 @@ def test_seeds_together_can_be_recorded(name, monkeypatch):
 def test_a_failed_recording_leaves_the_optimisers_as_they_were():
     agent, batch = make_case("sac")
 
-    def fail(run, generators):
-        raise RuntimeError("no memory for a graph")
+    class Failing(tape.TapeRecorder):
+        def record(self, run, generators):
+            raise RuntimeError("no memory for a graph")
 
-    recorded = RecordedUpdate(agent, fail)
+    recorded = RecordedUpdate(agent, Failing())
     for step in range(6):  # three of each kind
         recorded(batch(step))
     with pytest.raises(RuntimeError, match="no memory"):

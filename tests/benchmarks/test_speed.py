@@ -268,7 +268,7 @@ def test_an_update_from_a_graph_is_recorded_before_it_is_timed(load, monkeypatch
 
     def make_update(agent, updates):
         assert updates == "graph"
-        made.append(RecordedUpdate(agent, tape.record))
+        made.append(RecordedUpdate(agent, tape.TapeRecorder()))
         return made[-1]
 
     monkeypatch.setattr(table, "make_update", make_update)

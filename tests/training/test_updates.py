@@ -25,7 +25,7 @@ def recording(monkeypatch):
     def make_update(agent, updates):
         if updates == "eager":
             return agent.update
-        made.append(RecordedUpdate(agent, tape.record))
+        made.append(RecordedUpdate(agent, tape.TapeRecorder()))
         return made[-1]
 
     for module in ("training.config", "training.fit_config"):
