@@ -14,7 +14,12 @@ import sys
 __all__ = ["RenderingUnavailable", "gl_module", "mujoco", "probe"]
 
 PROBE_SECONDS = 60
-PROBE = "from mujoco.{name} import GLContext; c = GLContext(8, 8); c.make_current(); c.free()"
+# A context alone is no proof: GLFW without a display warns and makes none.
+PROBE = (
+    "import mujoco; from mujoco.{name} import GLContext; c = GLContext(8, 8); c.make_current(); "
+    "model = mujoco.MjModel.from_xml_string('<mujoco/>'); "
+    "mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100).free(); c.free()"
+)
 WITHOUT_VIDEO = "Training without video goes on."
 ADVICE = (
     "On Debian or Ubuntu install libosmesa6 (renders without a GPU) or libegl1 (with one). "

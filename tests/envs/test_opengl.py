@@ -1,4 +1,5 @@
 import os
+import platform
 import subprocess
 import sys
 
@@ -61,6 +62,13 @@ def test_mujoco_gl_decides_where_it_is_set(monkeypatch):
 
 def test_a_probe_says_why_a_platform_does_not_work():
     assert "No module named" in opengl.probe("no_such_platform")
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="elsewhere GLFW needs no display")
+def test_glfw_without_a_display_does_not_work(monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert opengl.probe("glfw") is not None
 
 
 def test_a_program_that_never_draws_never_loads_opengl():
