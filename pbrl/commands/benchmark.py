@@ -122,13 +122,15 @@ def main(arguments: Sequence[str]) -> int:
             mark = "missing " if run.name in missing else "recorded"
             console.print(f"{mark}  {run.name}", markup=False, highlight=False)
         return 0
-    failed = False
+    failed, is_over, before = False, False, len(records.load(suite.runs()))
     try:
         if not options.report_only:
             failed = bool(_run(options, suite, records, console).failed)
+        is_over = True
     finally:
         results = records.load(suite.runs())
-        if results or options.report_only:
+        # What is refused before any run leaves the page as it is.
+        if len(results) > before or (is_over and (results or options.report_only)):
             for path in write_report(suite, results, options.root / "docs" / "benchmarks.md"):
                 console.print(f"written: {path}", markup=False)
     return FAILED if failed else 0

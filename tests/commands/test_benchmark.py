@@ -57,6 +57,13 @@ def test_a_report_from_the_records_alone(root):
     assert (root / "docs" / "figures" / "small-steps.svg").exists()
 
 
+def test_what_is_refused_before_any_run_leaves_the_page_as_it_is(root, capsys):
+    with pytest.raises(ValueError, match="address must be auto, HOST:PORT"):
+        main(["small", "--root", str(root), "--launcher", "ray", "--address", "nowhere"])
+    assert "written" not in capsys.readouterr().out
+    assert not (root / "docs" / "benchmarks.md").exists()
+
+
 def test_nothing_left_to_run_makes_the_report(root, capsys):
     assert main(["small", "--root", str(root), "--only.seed", "0"]) == 0
     assert "2 of 2 runs are recorded" in capsys.readouterr().out
