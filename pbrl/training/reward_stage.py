@@ -76,11 +76,12 @@ class RewardStageConfig:
 
     def _check_single(self) -> None:
         learning = self.learning
-        added = (learning.crops, learning.label_noise, learning.hindsight)
-        if added != (None, None, None) or learning.bootstrap_share < 1:
+        names = ("crops", "label_noise", "pseudo_labels", "hindsight")
+        is_plain = all(getattr(learning, name) is None for name in names)
+        if not is_plain or learning.bootstrap_share < 1:
             raise ValueError(
-                "learning.crops, label_noise, hindsight and bootstrap_share are for an ensemble, "
-                f"and the model is {self.model!r}"
+                f"learning.{', '.join(names)} and bootstrap_share are for an ensemble, and the "
+                f"model is {self.model!r}"
             )
 
 

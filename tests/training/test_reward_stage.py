@@ -5,6 +5,7 @@ import torch
 
 from pbrl.hindsight import HindsightConfig
 from pbrl.pairs import ScoredSegments
+from pbrl.pseudo_labels import PseudoLabelConfig
 from pbrl.randomness import Generators
 from pbrl.reward_learning import RewardLearningConfig
 from pbrl.reward_scaling import RewardScalingConfig
@@ -137,4 +138,20 @@ def test_a_prior_s_world_model_learns_first_and_can_be_stopped():
     assert whole.metrics == second.metrics
     assert whole.metrics["world/updates"] == 50
     with pytest.raises(ValueError, match="hindsight and bootstrap_share are for an ensemble"):
+        replace(config, model="preference-transformer")
+
+
+def test_pairs_without_a_label_are_drawn_again_where_a_fit_goes_on():
+    pairs = PseudoLabelConfig(threshold=0.6, batch_ratio=1, pool_ratio=2)
+    config = replace(CONFIG, learning=replace(CONFIG.learning, passes=4, pseudo_labels=pairs))
+    whole, first, second = (stage(config=config) for _ in range(3))
+    while not whole.is_complete:
+        whole.advance()
+    first.advance()
+    second.load_state_dict(first.state_dict())
+    second._generator.set_state(first._generator.get_state())
+    while not second.is_complete:
+        second.advance()
+    assert torch.equal(whole.dataset.replay.all_rewards(), second.dataset.replay.all_rewards())
+    with pytest.raises(ValueError, match="pseudo_labels, hindsight and bootstrap_share are for"):
         replace(config, model="preference-transformer")
