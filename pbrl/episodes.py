@@ -78,12 +78,17 @@ class EpisodeTable:
         terminated: Bool[Tensor, " env"],
         truncated: Bool[Tensor, " env"],
         next_row: int,
+        *,
+        may_end: bool = True,
     ) -> None:
-        """Add one step to every open episode; those that ended are completed and followed."""
+        """Add one step to every open episode; those that ended are completed and followed.
+
+        Whether any has ended is waited for, unless none may have.
+        """
         self._length[self._open_entries] += 1
         self._last_observation[self._open_entries] = next_observations
         ended = terminated | truncated
-        if bool(ended.any()):
+        if may_end and bool(ended.any()):
             self._terminated[self._open_entries] = terminated
             self._finish(ended.nonzero()[:, 0], next_row)
 

@@ -197,6 +197,8 @@ class ReplayBuffer:
         next_observations: Real[Tensor, "env obs"],
         terminated: Bool[Tensor, " env"],
         truncated: Bool[Tensor, " env"],
+        *,
+        may_end: bool = True,
     ) -> None:
         """Append one step of every environment.
 
@@ -211,6 +213,7 @@ class ReplayBuffer:
             terminated: the episode ended in a terminal state.
             truncated: the episode was cut off, for instance by the time limit; where it terminated
                 in the same step, it counts as terminated.
+            may_end: False where it is known that no episode ended, which is then not waited for.
 
         Raises:
             ValueError: if a shape does not fit the buffer; nothing is added then.
@@ -231,7 +234,9 @@ class ReplayBuffer:
             self._retained.rescue(ring.leaving_row, ring.num_rows, self._read_windows)
         ring.append(observations, actions, rewards, true_rewards, self._episodes.open_ids)
         last_frames = ring.newest_frames(next_observations)
-        self._episodes.extend(last_frames, terminated, truncated, ring.rows_written)
+        self._episodes.extend(
+            last_frames, terminated, truncated, ring.rows_written, may_end=may_end
+        )
         if self._episodes.is_full:
             self._episodes.make_room(ring.oldest_row)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from pbrl.envs import final_observations
 from pbrl.replay import ReplayBuffer
 
+FINAL = "final_obs"  # is there where an episode has ended; else nothing need be waited for
 NUM_RECENT_EPISODES = 10  # B-Pref: teachers scale their thresholds by the last ten returns
 
 
@@ -95,6 +96,7 @@ class Collector:
             final_observations(following, infos),
             terminated,
             truncated,
+            may_end=FINAL in infos,
         )
         self.observations = following
         self._account(true_rewards, terminated | truncated, infos)
@@ -106,7 +108,7 @@ class Collector:
         if "success" in infos:
             self._succeeded |= torch.as_tensor(infos["success"], device=ended.device).bool()
         self._beginning = []
-        if not bool(ended.any()):
+        if FINAL not in infos or not bool(ended.any()):
             return
         self._beginning = ended.nonzero()[:, 0].tolist()
         self.recent_returns.extend(self._returns[ended].tolist())

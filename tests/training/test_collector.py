@@ -1,8 +1,10 @@
 import torch
+from gymnasium.vector import VectorEnv
 
 from pbrl import envs
 from pbrl.replay import ReplayBuffer
 from pbrl.training.collector import Collector
+from tests.agents import tape
 
 from .conftest import EPISODE_STEPS
 
@@ -37,3 +39,25 @@ def test_recent_return_is_the_mean_of_finished_episodes():
     other = collector()
     other.load_state_dict(state)
     assert other.recent_return == collecting.recent_return
+
+
+class Still(VectorEnv):
+    """Two environments in which nothing happens, and no episode ends."""
+
+    num_envs = 2
+
+    def reset(self, *, seed=None, options=None):
+        return torch.zeros(2, 3), {}
+
+    def step(self, actions):
+        never = torch.zeros(2, dtype=torch.bool)
+        return torch.zeros(2, 3), torch.ones(2), never, never, {}
+
+
+def test_a_step_in_which_no_episode_ends_waits_for_nothing(monkeypatch):
+    collector = Collector(Still(), ReplayBuffer(20, 3, 1, num_envs=2), seed=0)
+    actions = torch.zeros(2, 1)
+    with tape.never_waiting(monkeypatch):
+        for _ in range(3):
+            collector.step(actions, lambda observations, actions, true: -true)
+    assert collector.replay.num_steps == 6
