@@ -1,0 +1,224 @@
+"""Learn a reward with Hindsight PRIOR's term at several weights, on what runs have seen.
+
+    pbrl benchmark online-cpu --only.agent pebble --only.seed 0   # leaves the runs
+    python benchmarks/hindsight_weight.py
+
+The sheer question of what the term is worth, without a policy in the way: the steps of a run are
+given, and 100 labels of a perfectly rational teacher on them. The term has the attention of a world
+model that learned from these steps, the same share for every step, or the shares of the true
+reward. Writes a record and puts its table into a page.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import tyro
+from torch import Tensor
+from toys.few_labels import compared
+
+from pbrl.hindsight import HindsightConfig, HindsightPrior
+from pbrl.offline.load import load_dataset
+from pbrl.preference import is_correct
+from pbrl.randomness import Generators
+from pbrl.replay import ReplayBuffer
+from pbrl.reward_learning import RewardLearner, RewardLearningConfig
+from pbrl.rewards import RewardConfig, RewardEnsemble
+from pbrl.segments import SegmentIndex
+from pbrl.training.hindsight_presets import SMALL_WORLD
+from pbrl.training.machine import commit, machine, versions
+from pbrl.training.reward_recovery import SEGMENT_CORRELATION, STEP_CORRELATION, recovery
+from pbrl.training.suite_report import replace_between_markers
+from pbrl.training.tables import markdown
+
+ROOT = Path(__file__).parents[1]
+SUITE = ROOT / "runs" / "suites" / "online-cpu"
+RUNS = (
+    SUITE / "dmc-cartpole-swingup_pebble_0",
+    SUITE / "metaworld-window-close-v3_pebble_0",
+)
+STEPS = 50
+NUM_LABELS, NUM_UNSEEN = 100, 500
+PURPOSES = ("labels", "unseen", "initial", "learning")
+NETWORK = RewardConfig(num_members=3, hidden_sizes=(256, 256, 256))
+LEARNING = RewardLearningConfig(batch_size=128, steps_per_label=100.0, target_accuracy=1.0)
+Importance = Literal["attention", "uniform", "true"]
+Arm = tuple[float, Importance]  # weight of the term, and what it has
+ARMS: tuple[Arm, ...] = (
+    (0.0, "attention"),
+    (0.1, "attention"),
+    (1.0, "attention"),
+    (10.0, "attention"),
+    (10.0, "uniform"),
+    (1.0, "true"),
+    (10.0, "true"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to measure and where to write it.
+
+    Attributes:
+        runs: folders of runs whose replay holds the true reward.
+        seeds: of labels, networks and world models.
+        updates: of each world model.
+        record: JSON file of the figures.
+        page: page that holds their table.
+    """
+
+    runs: tuple[Path, ...] = RUNS
+    seeds: int = 3
+    updates: int = 3_000
+    record: Path = ROOT / "benchmarks" / "results" / "hindsight-weight.json"
+    page: Path = ROOT / "docs" / "credit-and-transfer.md"
+
+
+class GivenPrior(HindsightPrior):
+    """Shares that are not read from attention: the same for every step, or its true reward's."""
+
+    is_true = False
+
+    def importance(self, index: SegmentIndex, replay: ReplayBuffer) -> Tensor:
+        """Return the share of each step in its segment."""
+        paid = replay.gather(index).true_rewards.clamp(min=0.0)
+        shares = paid if self.is_true else torch.ones_like(paid)
+        total = shares.sum(-1, keepdim=True)
+        return torch.where(total > 0, shares / total, 1.0 / paid.shape[-1])
+
+
+class TruePrior(GivenPrior):
+    """Shares of the true reward."""
+
+    is_true = True
+
+
+PRIORS: Mapping[Importance, type[HindsightPrior]] = {
+    "attention": HindsightPrior,
+    "uniform": GivenPrior,
+    "true": TruePrior,
+}
+
+
+def make_prior(
+    replay: ReplayBuffer, arm: Arm, generator: torch.Generator, updates: int = 1
+) -> HindsightPrior:
+    """Return the prior of an arm for a run's steps, its world model untrained."""
+    world = replace(SMALL_WORLD, max_steps=STEPS, initial_updates=updates)
+    config = HindsightConfig(weight=arm[0], world=world)
+    return PRIORS[arm[1]](config, *_dims(replay), generator=generator)
+
+
+def learn_world(replay: ReplayBuffer, seed: int, updates: int) -> tuple[dict[str, Any], float]:
+    """Return a world model that learned from all steps, and how much its attention tells.
+
+    That is the share of the variance of alpha that the place in the segment does not explain.
+    """
+    generators = Generators(seed, PURPOSES)
+    prior = make_prior(replay, (1.0, "attention"), generators["initial"], updates)
+    prior.world.fit(replay, STEPS)
+    index = replay.sample_segments(NUM_UNSEEN, STEPS, generators["unseen"])
+    alpha = prior.importance(index, replay)
+    return prior.state_dict(), float(alpha.var(0).mean() / alpha.var())
+
+
+def measure(replay: ReplayBuffer, arm: Arm, seed: int, world: dict[str, Any]) -> dict[str, float]:
+    """Return what a learned reward came to; all arms have the same labels and unseen pairs."""
+    generators = Generators(seed, PURPOSES)
+    labelled = compared(replay, NUM_LABELS, STEPS, generators["labels"])
+    unseen = compared(replay, NUM_UNSEEN, STEPS, generators["unseen"])
+    ensemble = RewardEnsemble(NETWORK, *_dims(replay), generator=generators["initial"])
+    prior = make_prior(replay, arm, generators["initial"])
+    prior.load_state_dict(world)
+    config = replace(LEARNING, hindsight=prior.config if arm[0] else None)
+    learner = RewardLearner(config, ensemble, generators["initial"])
+    learner.hindsight = prior if arm[0] else None
+    learner.fit(labelled, replay, generators["learning"])
+    segments = replay.gather(unseen.index)
+    with torch.no_grad():
+        learned = ensemble(segments.observations, segments.actions).mean(0)
+    returns = learned.sum(-1)
+    right = is_correct(returns[:, 1] - returns[:, 0], unseen.labels)
+    found = recovery(learned.flatten(0, 1), segments.true_rewards.flatten(0, 1))
+    return {"accuracy": float(right.double().mean()), **found}
+
+
+def _dims(replay: ReplayBuffer) -> tuple[int, int]:
+    seen = replay.gather(replay.sample_segments(1, 1, torch.Generator()))
+    return seen.observations.shape[-1], seen.actions.shape[-1]
+
+
+HEADER = (
+    "run",
+    "weight",
+    "importance",
+    "unseen pairs right",
+    "correlation over steps",
+    "over sums of segments",
+)
+COLUMNS = ("accuracy", STEP_CORRELATION, SEGMENT_CORRELATION)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return a markdown table; means over seeds, in parentheses the least of them."""
+    kinds = dict.fromkeys((row["run"], row["weight"], row["importance"]) for row in rows)
+    lines = []
+    for kind in kinds:
+        same = [row for row in rows if (row["run"], row["weight"], row["importance"]) == kind]
+        cells = [torch.tensor([row[name] for row in same]) for name in COLUMNS]
+        run, weight, importance = kind
+        lines.append(
+            [
+                run,
+                f"{weight:g}",
+                importance if weight else "–",
+                *(f"{cell.mean():.2f} ({cell.min():.2f})" for cell in cells),
+            ]
+        )
+    return markdown(HEADER, lines)
+
+
+def write(rows: list[dict[str, Any]], options: Options) -> None:
+    """Write the record so far, and its table into the page."""
+    record = {
+        "schema": 1,
+        "updates": options.updates,
+        "rows": rows,
+        "machine": machine(),
+        "versions": versions(),
+        "commit": commit(),
+    }
+    options.record.parent.mkdir(parents=True, exist_ok=True)
+    options.record.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    seeds = len({row["seed"] for row in rows})
+    body = (
+        f"`python benchmarks/hindsight_weight.py`, {seeds} seeds, {NUM_LABELS} labels, segments of "
+        f"{STEPS} steps, world models of {options.updates:,} updates; in parentheses the least of "
+        f"the seeds.\n\n{table(rows)}"
+    )
+    text = options.page.read_text(encoding="utf-8") if options.page.exists() else "# Credit\n"
+    text = replace_between_markers(text, "hindsight-weight", body)
+    options.page.write_text(text, encoding="utf-8")
+
+
+def main(options: Options) -> None:
+    """Learn with every weight and importance."""
+    torch.set_num_threads(1)
+    rows: list[dict[str, Any]] = []
+    for folder, seed in product(options.runs, range(options.seeds)):
+        replay = load_dataset(str(folder)).replay
+        world, share = learn_world(replay, seed, options.updates)
+        for arm in ARMS:
+            kind = {"run": folder.name, "weight": arm[0], "importance": arm[1], "seed": seed}
+            found = measure(replay, arm, seed, world)
+            rows.append({**kind, **found, "alpha_beside_place": share})
+            print(rows[-1], flush=True)
+        write(rows, options)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
