@@ -3,10 +3,10 @@
     pbrl benchmark online-cpu --only.agent pebble --only.seed 0   # leaves the runs
     python benchmarks/hindsight_weight.py
 
-The sheer question of what the term is worth, without a policy in the way: the steps of a run are
-given, and 100 labels of a perfectly rational teacher on them. The term has the attention of a world
-model that learned from these steps, the same share for every step, or the shares of the true
-reward. Writes a record and puts its table into a page.
+What the term is worth without a policy in the way: the steps of a run of PEBBLE are given, and the
+labels that it was given. The term has the attention of a world model that learned from these steps,
+the same share for every step, or the shares of the true reward. Writes a record and puts its table
+into a page.
 """
 
 import json
@@ -19,19 +19,24 @@ from typing import Any, Literal
 import torch
 import tyro
 from torch import Tensor
-from toys.few_labels import compared
 
 from pbrl.hindsight import HindsightConfig, HindsightPrior
-from pbrl.offline.load import load_dataset
 from pbrl.preference import is_correct
 from pbrl.randomness import Generators
 from pbrl.replay import ReplayBuffer
-from pbrl.reward_learning import RewardLearner, RewardLearningConfig
-from pbrl.rewards import RewardConfig, RewardEnsemble
+from pbrl.reward_learning import RewardLearner
+from pbrl.rewards import RewardEnsemble
 from pbrl.segments import SegmentIndex
+from pbrl.training.build import build_loop
+from pbrl.training.checkpoint import load_checkpoint
+from pbrl.training.config import TrainConfig
+from pbrl.training.decode import decode
 from pbrl.training.hindsight_presets import SMALL_WORLD
 from pbrl.training.machine import commit, machine, versions
-from pbrl.training.reward_recovery import SEGMENT_CORRELATION, STEP_CORRELATION, recovery
+from pbrl.training.online import OnlineLoop
+from pbrl.training.preferences import PreferenceReward
+from pbrl.training.reward_recovery import STEP_CORRELATION, recovery
+from pbrl.training.run_folder import CHECKPOINTS, read_config
 from pbrl.training.suite_report import replace_between_markers
 from pbrl.training.tables import markdown
 
@@ -42,10 +47,8 @@ RUNS = (
     SUITE / "metaworld-window-close-v3_pebble_0",
 )
 STEPS = 50
-NUM_LABELS, NUM_UNSEEN = 100, 500
-PURPOSES = ("labels", "unseen", "initial", "learning")
-NETWORK = RewardConfig(num_members=3, hidden_sizes=(256, 256, 256))
-LEARNING = RewardLearningConfig(batch_size=128, steps_per_label=100.0, target_accuracy=1.0)
+NUM_UNSEEN, LATE_EPISODES = 500, 10
+PURPOSES = ("unseen", "initial", "learning")
 Importance = Literal["attention", "uniform", "true"]
 Arm = tuple[float, Importance]  # weight of the term, and what it has
 ARMS: tuple[Arm, ...] = (
@@ -64,8 +67,8 @@ class Options:
     """What to measure and where to write it.
 
     Attributes:
-        runs: folders of runs whose replay holds the true reward.
-        seeds: of labels, networks and world models.
+        runs: folders of runs of PEBBLE.
+        seeds: of networks and world models.
         updates: of each world model.
         record: JSON file of the figures.
         page: page that holds their table.
@@ -126,25 +129,47 @@ def learn_world(replay: ReplayBuffer, seed: int, updates: int) -> tuple[dict[str
     return prior.state_dict(), float(alpha.var(0).mean() / alpha.var())
 
 
-def measure(replay: ReplayBuffer, arm: Arm, seed: int, world: dict[str, Any]) -> dict[str, float]:
+def measure(run: OnlineLoop, arm: Arm, seed: int, world: dict[str, Any]) -> dict[str, float]:
     """Return what a learned reward came to; all arms have the same labels and unseen pairs."""
     generators = Generators(seed, PURPOSES)
-    labelled = compared(replay, NUM_LABELS, STEPS, generators["labels"])
-    unseen = compared(replay, NUM_UNSEEN, STEPS, generators["unseen"])
-    ensemble = RewardEnsemble(NETWORK, *_dims(replay), generator=generators["initial"])
+    replay, source = run.replay, run.source
+    assert isinstance(source, PreferenceReward)  # PEBBLE's
+    config = source.learner.ensemble.config
+    ensemble = RewardEnsemble(config, *_dims(replay), generator=generators["initial"])
     prior = make_prior(replay, arm, generators["initial"])
     prior.load_state_dict(world)
-    config = replace(LEARNING, hindsight=prior.config if arm[0] else None)
-    learner = RewardLearner(config, ensemble, generators["initial"])
+    learning = replace(source.learner.config, hindsight=prior.config if arm[0] else None)
+    learner = RewardLearner(learning, ensemble, generators["initial"])
     learner.hindsight = prior if arm[0] else None
-    learner.fit(labelled, replay, generators["learning"])
-    segments = replay.gather(unseen.index)
+    learner.fit(source.feedback.labelled(), replay, generators["learning"])
+    found = {}
+    for name, episodes in (("all", None), ("late", LATE_EPISODES)):
+        drawn = replay.sample_segments(
+            2 * NUM_UNSEEN, STEPS, generators["unseen"], replay.completed_episodes(episodes)
+        )
+        found |= {f"{name}/{key}": value for key, value in judge(ensemble, replay, drawn).items()}
+    return found
+
+
+def judge(ensemble: RewardEnsemble, replay: ReplayBuffer, drawn: SegmentIndex) -> dict[str, float]:
+    """Return the share of pairs put in order, and the correlation of the rewards of their steps."""
+    segments = replay.gather(drawn)
     with torch.no_grad():
-        learned = ensemble(segments.observations, segments.actions).mean(0)
-    returns = learned.sum(-1)
-    right = is_correct(returns[:, 1] - returns[:, 0], unseen.labels)
-    found = recovery(learned.flatten(0, 1), segments.true_rewards.flatten(0, 1))
-    return {"accuracy": float(right.double().mean()), **found}
+        learned = ensemble.mean_reward(segments.observations, segments.actions)
+    learned_0, learned_1 = learned.sum(-1).chunk(2)
+    true_0, true_1 = segments.true_returns().chunk(2)
+    right = is_correct(learned_1 - learned_0, (true_1 > true_0).float())
+    found = recovery(learned, segments.true_rewards)
+    return {"accuracy": float(right.double().mean()), "correlation": found[STEP_CORRELATION]}
+
+
+def load_loop(folder: Path) -> OnlineLoop:
+    """Return the loop of a run as its newest checkpoint has it."""
+    config = decode(TrainConfig, read_config(folder), str(folder))
+    state, _ = load_checkpoint(folder / CHECKPOINTS, None)
+    loop = build_loop(config)
+    loop.load_state_dict(state["loop"])
+    return loop
 
 
 def _dims(replay: ReplayBuffer) -> tuple[int, int]:
@@ -157,10 +182,11 @@ HEADER = (
     "weight",
     "importance",
     "unseen pairs right",
-    "correlation over steps",
-    "over sums of segments",
+    "correlation",
+    "late pairs right",
+    "correlation",
 )
-COLUMNS = ("accuracy", STEP_CORRELATION, SEGMENT_CORRELATION)
+COLUMNS = ("all/accuracy", "all/correlation", "late/accuracy", "late/correlation")
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -196,9 +222,10 @@ def write(rows: list[dict[str, Any]], options: Options) -> None:
     options.record.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     seeds = len({row["seed"] for row in rows})
     body = (
-        f"`python benchmarks/hindsight_weight.py`, {seeds} seeds, {NUM_LABELS} labels, segments of "
-        f"{STEPS} steps, world models of {options.updates:,} updates; in parentheses the least of "
-        f"the seeds.\n\n{table(rows)}"
+        f"`python benchmarks/hindsight_weight.py`, {seeds} seeds, the runs' own labels, world "
+        f"models of {options.updates:,} updates; pairs of all segments and of those in the last "
+        f"{LATE_EPISODES} episodes, and the correlation of learned and true rewards on their "
+        f"steps; in parentheses the least of the seeds.\n\n{table(rows)}"
     )
     text = options.page.read_text(encoding="utf-8") if options.page.exists() else "# Credit\n"
     text = replace_between_markers(text, "hindsight-weight", body)
@@ -210,11 +237,11 @@ def main(options: Options) -> None:
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
     for folder, seed in product(options.runs, range(options.seeds)):
-        replay = load_dataset(str(folder)).replay
-        world, share = learn_world(replay, seed, options.updates)
+        run = load_loop(folder)
+        world, share = learn_world(run.replay, seed, options.updates)
         for arm in ARMS:
             kind = {"run": folder.name, "weight": arm[0], "importance": arm[1], "seed": seed}
-            found = measure(replay, arm, seed, world)
+            found = measure(run, arm, seed, world)
             rows.append({**kind, **found, "alpha_beside_place": share})
             print(rows[-1], flush=True)
         write(rows, options)

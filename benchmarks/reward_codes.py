@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 import torch
 import tyro
-from toys.few_labels import compared
 
+from pbrl.feedback import LabelledQueries
 from pbrl.offline.load import load_dataset
 from pbrl.preference import is_correct
 from pbrl.randomness import Generators
@@ -72,6 +72,13 @@ class Options:
     page: Path = ROOT / "docs" / "representation.md"
 
 
+def compared(replay: ReplayBuffer, number: int, generator: torch.Generator) -> LabelledQueries:
+    """Return random pairs of segments, labelled by their true returns."""
+    index = replay.sample_segments(2 * number, STEPS, generator).reshape(number, 2)
+    return_0, return_1 = replay.gather(index).true_returns().unbind(-1)
+    return LabelledQueries(index, (return_1 > return_0).float(), torch.ones(number))
+
+
 def make_learner(
     replay: ReplayBuffer, config: RewardConfig, initial: torch.Generator
 ) -> RewardLearner:
@@ -86,7 +93,7 @@ def learn_codes(replay: ReplayBuffer, seed: int, updates: int) -> tuple[dict[str
     generators = Generators(seed, PURPOSES)
     config = replace(NETWORK, codes=replace(CODES, initial_updates=updates))
     learner = make_learner(replay, config, generators["initial"])
-    pair = compared(replay, 1, STEPS, generators["labels"])  # says nothing to them
+    pair = compared(replay, 1, generators["labels"])  # says nothing to them
     begun = learner.begin(pair, replay, generators["learning"])
     assert isinstance(learner.ensemble.codes, StateCodes)
     return learner.ensemble.codes.state_dict(), begun.metrics["codes/loss"]
@@ -100,8 +107,8 @@ def accuracy(
     All arms have the same labels and are judged by the same pairs.
     """
     generators = Generators(seed, PURPOSES)
-    labelled = compared(replay, num_labels, STEPS, generators["labels"])
-    unseen = compared(replay, UNSEEN, STEPS, generators["unseen"])
+    labelled = compared(replay, num_labels, generators["labels"])
+    unseen = compared(replay, UNSEEN, generators["unseen"])
     config = replace(NETWORK, codes=None if arm == "none" else CODES)
     learner = make_learner(replay, config, generators["initial"])
     if arm == "learned":
