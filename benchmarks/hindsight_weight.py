@@ -142,7 +142,7 @@ def measure(run: OnlineLoop, arm: Arm, seed: int, world: dict[str, Any]) -> dict
     learner = RewardLearner(learning, ensemble, generators["initial"])
     learner.hindsight = prior if arm[0] else None
     learner.fit(source.feedback.labelled(), replay, generators["learning"])
-    found = {}
+    found: dict[str, float] = {}
     for name, episodes in (("all", None), ("late", LATE_EPISODES)):
         drawn = replay.sample_segments(
             2 * NUM_UNSEEN, STEPS, generators["unseen"], replay.completed_episodes(episodes)
