@@ -107,12 +107,14 @@ class CpuNumbers(TaskNumbers):
     Attributes:
         seed_steps: random actions at the start.
         first_step: environment step of the first session.
+        updates_per_step: agent updates per environment step.
         segment_length: steps of a segment.
         eval_every: environment steps between evaluations.
     """
 
     seed_steps: int = 1_000
     first_step: int = 10_000
+    updates_per_step: float = 1.0
     segment_length: int = 50
     eval_every: int = 10_000
 
@@ -126,6 +128,7 @@ CPU_SOURCES: Mapping[str, CpuNumbers] = {
         per_session=10,
         learning_rate=5e-4,
         effort=100,
+        updates_per_step=0.5,
     ),
     "metaworld": CpuNumbers(
         steps=100_000,
@@ -144,6 +147,7 @@ CPU_SOURCES: Mapping[str, CpuNumbers] = {
         per_session=20,
         learning_rate=3e-4,
         effort=100,
+        updates_per_step=0.5,
     ),
 }
 CPU_TASKS: Mapping[str, CpuNumbers] = {
@@ -152,6 +156,7 @@ CPU_TASKS: Mapping[str, CpuNumbers] = {
         steps=50_000,
         every=4_000,
         first_step=5_000,
+        updates_per_step=1.0,
         eval_every=2_500,
     ),
     "gym/Pendulum-v1": CpuNumbers(

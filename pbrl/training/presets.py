@@ -141,6 +141,7 @@ def make_config(
     return replace(
         config,
         seed_steps=numbers.seed_steps,
+        updates_per_step=numbers.updates_per_step,
         eval_every=numbers.eval_every,
         threads=SMALL,
     )

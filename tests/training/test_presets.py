@@ -84,11 +84,6 @@ def test_the_oracle_has_numbers_wherever_a_paper_compares_with_it(env):
     assert config.sac.critic_lr == (3e-4 if is_small else 1e-4 if slow else 5e-4)
 
 
-@pytest.mark.parametrize("env", ["dmc/walker-walk", "metaworld/window-close-v3", "gym/Hopper-v5"])
-def test_two_cores_update_as_often_as_the_papers(env):
-    assert make_config(env, "qpa").updates_per_step == 1
-
-
 def test_one_protocol_scores_ten_evaluations():
     on_one_world = [preset for preset in PRESETS if preset != "worlds"]
     scored = {name: make_config("dmc/walker-walk", "qpa", preset=name) for name in on_one_world}
