@@ -28,7 +28,7 @@ def test_only_the_prior_is_added(agent, preset):
     made = make_config("dmc/walker-walk", agent, preset=preset, seed=3)
     plain = make_config("dmc/walker-walk", WITH_PRIOR[agent], preset=preset, seed=3)
     hindsight = made.preferences.learning.hindsight
-    assert hindsight.weight == 10.0
+    assert hindsight.weight == 0.1
     assert hindsight.world.max_steps >= made.preferences.sampler.segment_length
     learning = replace(made.preferences.learning, hindsight=None)
     preferences = replace(made.preferences, learning=learning)
