@@ -38,7 +38,7 @@ from pbrl.preference import LossConfig
 from pbrl.randomness import Generators
 from pbrl.replay import ReplayBuffer
 from pbrl.training.machine import commit, machine, versions
-from pbrl.training.suite_report import replace_between_markers
+from pbrl.training.suite_report import put_on_page
 from pbrl.training.tables import markdown
 
 ROOT = Path(__file__).parents[1]
@@ -159,8 +159,7 @@ def write_page(record: Mapping[str, Any], page: Path) -> None:
             markdown(HEADER, rows_of(record)),
         ]
     )
-    text = page.read_text(encoding="utf-8") if page.exists() else "# Methods\n"
-    page.write_text(replace_between_markers(text, "double-integrator", body), encoding="utf-8")
+    put_on_page(page, "double-integrator", body, heading="# Methods\n")
 
 
 def main(

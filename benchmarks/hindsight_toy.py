@@ -7,17 +7,16 @@ a random one: accuracy on unseen pairs and correlation with the true reward. Abo
 core; writes a record and puts its table into a page.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
+from records import write_record
 from toys.events import NUM_LABELS, STEPS, Importance, learn
 
-from pbrl.training.machine import commit, machine, versions
-from pbrl.training.suite_report import replace_between_markers
+from pbrl.training.suite_report import put_on_page
 from pbrl.training.tables import markdown
 
 ROOT = Path(__file__).parents[1]
@@ -82,23 +81,14 @@ def main(
         page: page that holds their table.
     """
     torch.set_num_threads(1)
-    record = {
-        "schema": 1,
-        "seeds": seeds,
-        "rows": [row_of(case, seeds) for case in REFERENCE],
-        "machine": machine(),
-        "versions": versions(),
-        "commit": commit(),
-    }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    rows = [row_of(case, seeds) for case in REFERENCE]
+    record = write_record(output, seeds=seeds, rows=rows)
     body = (
         f"`python benchmarks/hindsight_toy.py`, {seeds} seeds, {NUM_LABELS} labels, segments of "
         f"{STEPS} steps; the standard deviation over seeds in parentheses, and accuracy and "
         f"correlation of reference runs of the same description.\n\n{table(record)}"
     )
-    text = page.read_text(encoding="utf-8") if page.exists() else "# Credit and transfer\n"
-    page.write_text(replace_between_markers(text, "hindsight-toy", body), encoding="utf-8")
+    put_on_page(page, "hindsight-toy", body, heading="# Credit and transfer\n")
     print(table(record))
 
 

@@ -9,7 +9,6 @@ the same share for every step, or the shares of the true reward. Writes a record
 into a page.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
@@ -18,6 +17,7 @@ from typing import Any, Literal
 
 import torch
 import tyro
+from records import write_record
 from torch import Tensor
 
 from pbrl.hindsight import HindsightConfig, HindsightPrior
@@ -32,12 +32,11 @@ from pbrl.training.checkpoint import load_checkpoint
 from pbrl.training.config import TrainConfig
 from pbrl.training.decode import decode
 from pbrl.training.hindsight_presets import SMALL_WORLD
-from pbrl.training.machine import commit, machine, versions
 from pbrl.training.online import OnlineLoop
 from pbrl.training.preferences import PreferenceReward
 from pbrl.training.reward_recovery import STEP_CORRELATION, recovery
 from pbrl.training.run_folder import CHECKPOINTS, read_config
-from pbrl.training.suite_report import replace_between_markers
+from pbrl.training.suite_report import put_on_page
 from pbrl.training.tables import markdown
 
 ROOT = Path(__file__).parents[1]
@@ -210,16 +209,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def write(rows: list[dict[str, Any]], options: Options) -> None:
     """Write the record so far, and its table into the page."""
-    record = {
-        "schema": 1,
-        "updates": options.updates,
-        "rows": rows,
-        "machine": machine(),
-        "versions": versions(),
-        "commit": commit(),
-    }
-    options.record.parent.mkdir(parents=True, exist_ok=True)
-    options.record.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_record(options.record, updates=options.updates, rows=rows)
     seeds = len({row["seed"] for row in rows})
     body = (
         f"`python benchmarks/hindsight_weight.py`, {seeds} seeds, the runs' own labels, world "
@@ -227,9 +217,7 @@ def write(rows: list[dict[str, Any]], options: Options) -> None:
         f"{LATE_EPISODES} episodes, and the correlation of learned and true rewards on their "
         f"steps; in parentheses the least of the seeds.\n\n{table(rows)}"
     )
-    text = options.page.read_text(encoding="utf-8") if options.page.exists() else "# Credit\n"
-    text = replace_between_markers(text, "hindsight-weight", body)
-    options.page.write_text(text, encoding="utf-8")
+    put_on_page(options.page, "hindsight-weight", body, heading="# Credit\n")
 
 
 def main(options: Options) -> None:

@@ -9,7 +9,6 @@ what learning them brings. Accuracy on unseen pairs of the same dataset, by whic
 alike; writes a record and puts its table into a page.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
@@ -18,6 +17,7 @@ from typing import Any, Literal
 
 import torch
 import tyro
+from records import write_record
 
 from pbrl.feedback import LabelledQueries
 from pbrl.offline.load import load_dataset
@@ -29,8 +29,7 @@ from pbrl.reward_learning import RewardLearner, RewardLearningConfig
 from pbrl.rewards import RewardConfig, RewardEnsemble
 from pbrl.state_codes import StateCodes, StateCodesConfig
 from pbrl.taco import TacoConfig
-from pbrl.training.machine import commit, machine, versions
-from pbrl.training.suite_report import replace_between_markers
+from pbrl.training.suite_report import put_on_page
 from pbrl.training.tables import markdown
 
 ROOT = Path(__file__).parents[1]
@@ -149,25 +148,14 @@ def _cell(rows: list[dict[str, Any]], task: str, number: int, arm: Arm) -> str:
 
 def write(rows: list[dict[str, Any]], options: Options) -> None:
     """Write the record so far, and its table into the page."""
-    record = {
-        "schema": 1,
-        "updates": options.updates,
-        "rows": rows,
-        "machine": machine(),
-        "versions": versions(),
-        "commit": commit(),
-    }
-    options.record.parent.mkdir(parents=True, exist_ok=True)
-    options.record.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    record = write_record(options.record, updates=options.updates, rows=rows)
     seeds = len({row["seed"] for row in rows})
     body = (
         f"`python benchmarks/reward_codes.py`, {seeds} seeds, segments of {STEPS} steps, "
         f"{options.updates:,} updates of the codes, share of {UNSEEN:,} unseen pairs put in order; "
         f"in parentheses the least of the seeds.\n\n{table(record)}"
     )
-    text = options.page.read_text(encoding="utf-8") if options.page.exists() else "# Codes\n"
-    text = replace_between_markers(text, "reward-codes", body)
-    options.page.write_text(text, encoding="utf-8")
+    put_on_page(options.page, "reward-codes", body, heading="# Codes\n")
 
 
 def main(options: Options) -> None:

@@ -12,7 +12,6 @@ first seeds are written for the suite credit-transfer-cpu, with as many true lab
 beside them.
 """
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +24,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import tyro
+from records import write_record
 from torch import Tensor
 
 from pbrl.feedback import TIE, FeedbackStore
@@ -36,8 +36,7 @@ from pbrl.queries.teachers import make_teacher
 from pbrl.randomness import Generators
 from pbrl.replay import ReplayBuffer
 from pbrl.training.label_transfer import describe, to_store
-from pbrl.training.machine import commit, machine, versions
-from pbrl.training.suite_report import replace_between_markers
+from pbrl.training.suite_report import put_on_page
 from pbrl.training.tables import markdown
 
 ROOT = Path(__file__).parents[1]
@@ -228,8 +227,7 @@ def write_page(record: Mapping[str, Any], page: Path) -> None:
             table(record["rows"]),
         ]
     )
-    text = page.read_text(encoding="utf-8") if page.exists() else "# Credit and transfer\n"
-    page.write_text(replace_between_markers(text, "transfer", body), encoding="utf-8")
+    put_on_page(page, "transfer", body, heading="# Credit and transfer\n")
 
 
 def run_seed(
@@ -271,16 +269,7 @@ def main(options: Options) -> None:
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         parts = pool.map(partial(load_and_run, options), range(options.seeds))
         rows = [row for part in parts for row in part]
-    record = {
-        "schema": 1,
-        "rows": rows,
-        "machine": machine(),
-        "versions": versions(),
-        "commit": commit(),
-    }
-    options.record.parent.mkdir(parents=True, exist_ok=True)
-    options.record.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    write_page(record, options.page)
+    write_page(write_record(options.record, rows=rows), options.page)
     print(table(rows))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch._dynamo.exc import TorchDynamoException
 
 from pbrl.agents.recorded import make_update
-from pbrl.training.suite_report import replace_between_markers
+from pbrl.training.suite_report import put_on_page
 from pbrl.training.tables import markdown
 from speed import environments, physics
 from speed.comparisons import Comparison
@@ -206,7 +206,6 @@ def write_page(record: Mapping[str, Any], page: Path) -> None:
     if record["environments"]:
         rows = [Row(**row) for row in record["environments"]]
         body.append(markdown(ENVIRONMENT_HEADER, environment_table(rows)))
-    text = page.read_text(encoding="utf-8") if page.exists() else "# Speed\n"
     marker = f"speed-all-{record['device']}-{record['threads']}"
     body_text = "\n\n".join(part for part in body if part)
-    page.write_text(replace_between_markers(text, marker, body_text), encoding="utf-8")
+    put_on_page(page, marker, body_text, heading="# Speed\n")

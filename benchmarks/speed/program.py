@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pbrl.training.machine import machine, versions
-from pbrl.training.suite_report import replace_between_markers
+from pbrl.training.suite_report import put_on_page
 from pbrl.training.tables import markdown
 from speed.measure import Row
 
@@ -83,9 +83,7 @@ def write_page(record: Mapping[str, Any], page: Path, name: str) -> None:
             markdown(HEADER, [cells(row) for row in rows]),
         ]
     )
-    text = page.read_text(encoding="utf-8") if page.exists() else "# Speed\n"
-    marker = f"speed-{name}-{record['threads']}"
-    page.write_text(replace_between_markers(text, marker, body), encoding="utf-8")
+    put_on_page(page, f"speed-{name}-{record['threads']}", body, heading="# Speed\n")
 
 
 def measure(

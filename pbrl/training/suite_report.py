@@ -39,9 +39,24 @@ def write_report(suite: Suite, results: Sequence[Result], page: Path) -> list[Pa
         for ending in ("svg", "png"):
             figures.append(page.parent / "figures" / f"{suite.name}-{against}.{ending}")
             save_figure(figure, figures[-1])
-    text = page.read_text(encoding="utf-8") if page.exists() else HEADING
-    write_text(page, replace_between_markers(text, suite.name, _body(suite, results, sides)))
+    put_on_page(page, suite.name, _body(suite, results, sides), heading=HEADING)
     return [page, *figures]
+
+
+def put_on_page(page: Path, name: str, body: str, *, heading: str) -> None:
+    """Write `body` between the markers of `name` on a page; what else stands there stays.
+
+    Args:
+        page: a markdown file.
+        name: of the markers.
+        body: markdown.
+        heading: begins the page if there is none yet.
+
+    Raises:
+        ValueError: if the page has one marker without the other.
+    """
+    text = page.read_text(encoding="utf-8") if page.exists() else heading
+    write_text(page, replace_between_markers(text, name, body))
 
 
 def replace_between_markers(text: str, name: str, body: str) -> str:
