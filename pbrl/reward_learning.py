@@ -1,8 +1,7 @@
 """Training of the reward ensemble on labelled queries."""
 
 import copy
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 from pbrl.crops import Crops, crop_scores, draw_crops, whole_segments
 from pbrl.examples import Examples, Windows, bootstrap_mask, held_out_mask, make_examples
 from pbrl.feedback import TIE, LabelledQueries
+from pbrl.fit_session import FitSession
 from pbrl.hindsight import HindsightPrior
 from pbrl.label_noise import LabelNoise
 from pbrl.preference import is_correct, make_loss
@@ -26,7 +26,7 @@ from pbrl.rewards import STEPS_IN_CACHE, RewardEnsemble
 from pbrl.state_codes import StateCodes
 from pbrl.tally import Tally
 
-__all__ = ["FitSession", "RewardLearner", "RewardLearningConfig"]
+__all__ = ["RewardLearner", "RewardLearningConfig"]
 
 MEBIBYTE = 2**20
 STATISTICS_AT_ONCE = 65_536  # steps
@@ -141,7 +141,7 @@ class RewardLearner:
         replay: ReplayBuffer,
         generator: torch.Generator,
         max_steps: int | None = None,
-    ) -> "FitSession":
+    ) -> FitSession:
         """Prepare a fit, see there; its passes come next, and then `end`."""
         if len(labelled) == 0:
             raise ValueError("a reward cannot be learned from no labels at all")
@@ -158,7 +158,7 @@ class RewardLearner:
             unlabelled = self.pseudo_labels.draw(labelled, replay, generator, limit)
         return FitSession(self.config, training, held_out, generator, most, world, unlabelled)
 
-    def take_passes(self, session: "FitSession") -> None:
+    def take_passes(self, session: FitSession) -> None:
         """Pass over the labels, a gradient step for each minibatch, until the fit is over."""
         while not session.is_over:
             tally = Tally(session.training.labels.device)
@@ -168,7 +168,7 @@ class RewardLearner:
                 )
             session.took(tally)
 
-    def end(self, session: "FitSession") -> dict[str, float]:
+    def end(self, session: FitSession) -> dict[str, float]:
         """Finish a fit: refresh the moments of rewards, and return its metrics."""
         self._refresh_reward_moments(session.training.windows)
         self.is_trained = True
@@ -366,72 +366,3 @@ class RewardLearner:
             self.hindsight.load_state_dict(state["hindsight"])
         if self.codes is not None:
             self.codes.load_state_dict(state["codes"])
-
-
-class FitSession:
-    """One fit of a reward learner: its examples, and how far it is.
-
-    Args:
-        config: says when it is over.
-        training: the examples to learn from.
-        held_out: those to judge by.
-        generator: source of the order of the examples.
-        most: gradient steps that may be taken.
-        metrics: what was learned beside.
-        unlabelled: pairs without a label, where they are learned from.
-
-    Attributes:
-        tally: of the last pass, or of all where accuracy is taken over the session.
-        num_steps: gradient steps taken.
-    """
-
-    def __init__(  # noqa: PLR0913, PLR0917  built in one place
-        self,
-        config: RewardLearningConfig,
-        training: Examples,
-        held_out: Examples,
-        generator: torch.Generator,
-        most: int,
-        metrics: dict[str, float],
-        unlabelled: Examples | None = None,
-    ) -> None:
-        self.config = config
-        self.unlabelled = unlabelled
-        self.training = training
-        self.held_out = held_out
-        self.generator = generator
-        self.most = most
-        self.metrics = metrics
-        self.tally = Tally(training.labels.device)
-        self.num_steps = 0
-
-    @property
-    def steps_per_pass(self) -> int:
-        """Gradient steps of a whole pass."""
-        return math.ceil(len(self.training) / self.config.batch_size)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the steps are used up, or the accuracy is reached; this waits for the device."""
-        if self.num_steps >= self.most:
-            return True
-        accuracy = self.tally.accuracy()
-        if accuracy is None:
-            return False
-        if self.config.accuracy_over == "session":
-            return accuracy >= self.config.target_accuracy
-        return accuracy > self.config.target_accuracy
-
-    def minibatches(self) -> Sequence[Int[Tensor, "member pair"]]:
-        """Draw the order of a pass, each member its own; return what is left of it to take."""
-        shape, device = self.training.weights.shape, self.training.labels.device
-        order = torch.rand(shape, generator=self.generator, device=device).argsort(1)
-        batches: Sequence[Tensor] = order.split(self.config.batch_size, dim=1)
-        return batches[: self.most - self.num_steps]
-
-    def took(self, tally: Tally) -> None:
-        """Note a pass."""
-        self.num_steps += tally.num_steps
-        if self.config.accuracy_over == "session":
-            tally = self.tally + tally
-        self.tally = tally

@@ -7,8 +7,9 @@ from itertools import accumulate
 import torch
 
 from pbrl.examples import joined_examples
+from pbrl.fit_session import FitSession
 from pbrl.randomness import SeedGenerators
-from pbrl.reward_learning import FitSession, RewardLearner
+from pbrl.reward_learning import RewardLearner
 from pbrl.seeds import SeedStack
 from pbrl.tally import Tally
 

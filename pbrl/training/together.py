@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from torch import Tensor
 
 from pbrl.agents.recorded import Updates
-from pbrl.reward_learning import FitSession, RewardLearner
+from pbrl.fit_session import FitSession
+from pbrl.reward_learning import RewardLearner
 from pbrl.reward_seeds import take_passes_together
 from pbrl.seeds import AgentStack, progress
 
