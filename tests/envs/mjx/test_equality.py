@@ -93,3 +93,20 @@ def test_rewards_reach_high_speeds(task, copy_states):
     np.testing.assert_allclose(ours, theirs, atol=TOLERANCE)
     if task != "hopper-hop":  # it has to stand as well
         assert ours[0] < ours[1]
+
+
+def test_rewards_of_a_quadruped_on_its_feet(copy_states):
+    # Random beginnings lie on some side and hardly move.
+    suite, batched = pair("quadruped-walk")
+    for speed, lane in zip((0.2, 0.4), suite.lanes, strict=True):
+        with lane.env.physics.reset_context():
+            data = lane.env.physics.data
+            data.qpos[2:7] = (0.6, 1, 0, 0, 0)
+            data.qvel[0] = speed
+    copy_states(suite, batched)
+    actions = np.zeros(suite.action_space.shape, np.float32)
+    theirs, their_rewards, *_ = suite.step(actions)
+    ours, our_rewards, *_ = batched.step(actions)
+    np.testing.assert_allclose(ours, theirs, atol=TOLERANCE)
+    np.testing.assert_allclose(our_rewards, their_rewards, atol=TOLERANCE)
+    assert 0.5 < our_rewards[0] < our_rewards[1] < 1

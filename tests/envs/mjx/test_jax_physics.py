@@ -16,12 +16,14 @@ NUM_WORLDS = 4
 # Greatest difference of observations and rewards, in single against double precision, within so
 # many steps. Measured on the CPU: reacher 1e-6 and cart-pole 4e-6 in 200 steps, cheetah 5e-5 in
 # 100, hopper 1e-5 in 20, walker 7e-5 in 10; feet on the ground then make small differences large.
+# The quadruped's force sensors differ by 4e-3 in 20, its rewards by 2e-6.
 AGREEMENT = {
     "reacher-easy": (200, 1e-5),
     "cartpole-swingup": (200, 5e-5),
     "cheetah-run": (100, 5e-4),
     "hopper-hop": (20, 1e-3),
     "walker-walk": (10, 1e-3),
+    "quadruped-walk": (20, 1e-2),
 }
 SLOW = [pytest.param(task, marks=pytest.mark.slow) for task in list(AGREEMENT)[1:]]
 ON_GPU = [pytest.param(task, marks=pytest.mark.gpu) for task in AGREEMENT]

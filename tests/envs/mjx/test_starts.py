@@ -10,6 +10,7 @@ from pbrl.envs.mjx.quadruped import Quadruped, free_height
 from pbrl.envs.mjx.rollout import RolloutPhysics
 from pbrl.envs.mjx.starts import at_rest, random_joints
 from pbrl.envs.mjx.tasks import TASKS
+from pbrl.envs.mjx.world import World, sensor_places
 
 NUM_WORLDS = 2000
 
@@ -60,10 +61,14 @@ def suite_env(task):
 
 
 class Remembering(np.random.RandomState):
-    """Remembers the last uniform draw."""
+    """Remembers the last draw."""
 
     def uniform(self, low, high):
         self.drawn = super().uniform(low, high)
+        return self.drawn
+
+    def randn(self, *shape):
+        self.drawn = super().randn(*shape)
         return self.drawn
 
 
@@ -92,6 +97,38 @@ def test_quadruped_floats_at_the_suites_height():
         _find_non_contacting_height(environment.physics, turn)
         ours = free_height(model, torch.as_tensor(turn)[None])
         assert float(ours) == pytest.approx(environment.physics.data.qpos[2], abs=1e-9)
+
+
+def test_quadruped_begins_as_in_the_suite(monkeypatch):
+    """Equal turns give equal states and equal first observations, all 78 numbers of them."""
+    environment = suite_env("quadruped-walk")
+    environment.task._random = Remembering(0)
+    task = TASKS["quadruped-walk"]
+    physics = RolloutPhysics(task.build_model(), 1)
+    for _ in range(3):
+        theirs = np.concatenate(list(map(np.ravel, environment.reset().observation.values())))
+        turn = torch.as_tensor(environment.task.random.drawn)[None]
+        monkeypatch.setattr("pbrl.envs.mjx.quadruped.normal", lambda *_, turn=turn: turn)
+        start = task.start(physics, 1, torch.Generator())
+        np.testing.assert_allclose(start.state.qpos[0], environment.physics.data.qpos, atol=1e-12)
+        assert not start.state.qvel.any()
+        world = World(
+            state=start.state,
+            controls=torch.zeros(1, physics.model.nu),
+            goals=start.goals,
+            sensor_places=sensor_places(physics.model),
+        )
+        np.testing.assert_allclose(task.observe(world)[0], theirs, atol=1e-9)
+
+
+def test_quadrupeds_are_turned_every_way():
+    _, state, _ = first_positions("quadruped-walk", 1000)
+    turns = state.qpos[:, 3:7]
+    np.testing.assert_allclose(turns.norm(dim=1), np.ones(1000), atol=1e-12)
+    # Uniform on the sphere of four dimensions: mean 0, covariance 1/4; 5 standard errors.
+    np.testing.assert_allclose(turns.mean(0), np.zeros(4), atol=0.08)
+    np.testing.assert_allclose(turns.T @ turns / 1000, np.eye(4) / 4, atol=0.04)
+    assert (state.qpos[:, :2] == 0).all()
 
 
 def test_force_sensors_at_rest_are_the_suites():
