@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pbrl.examples import Examples
 from pbrl.reward_learning_config import RewardLearningConfig
+from pbrl.reward_steps import Step
 from pbrl.tally import Tally
 
 
@@ -72,6 +73,14 @@ class FitSession:
         order = torch.rand(shape, generator=self.generator, device=device).argsort(1)
         batches: Sequence[Tensor] = order.split(self.config.batch_size, dim=1)
         return batches[: self.most - self.num_steps]
+
+    def take_passes(self, step: Step) -> None:
+        """Pass over the examples, a gradient step for each minibatch, until the fit is over."""
+        while not self.is_over:
+            tally = Tally(self.training.labels.device)
+            for batch in self.minibatches():
+                step(batch, tally)
+            self.took(tally)
 
     def took(self, tally: Tally) -> None:
         """Note a pass."""

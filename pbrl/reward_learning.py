@@ -14,6 +14,7 @@ from pbrl.crops import Crops, crop_scores, draw_crops, whole_segments
 from pbrl.examples import Examples, Windows, bootstrap_mask, held_out_mask, make_examples
 from pbrl.feedback import TIE, LabelledQueries
 from pbrl.fit_session import FitSession
+from pbrl.graphs import Updates
 from pbrl.hindsight import HindsightPrior
 from pbrl.label_noise import LabelNoise
 from pbrl.preference import is_correct, make_loss
@@ -22,6 +23,7 @@ from pbrl.randomness import RandomSource
 from pbrl.replay import ReplayBuffer
 from pbrl.reward_codes import RewardCodesLearner
 from pbrl.reward_learning_config import RewardLearningConfig
+from pbrl.reward_steps import StepData, make_step
 from pbrl.rewards import STEPS_IN_CACHE, RewardEnsemble
 from pbrl.state_codes import StateCodes
 from pbrl.tally import Tally
@@ -45,6 +47,7 @@ class RewardLearner:
             and codes of states; needed there alone.
 
     Attributes:
+        optimizer: of the ensemble.
         is_trained: whether the ensemble has learned from at least one label.
         label_noise: the estimate of how many labels are right, if it is made.
         pseudo_labels: what learns from pairs without a label, if it does.
@@ -96,7 +99,7 @@ class RewardLearner:
                 ensemble.config.codes, ensemble.codes, generator=generator
             )
         self._loss = self.label_noise or loss
-        self._optimizer = torch.optim.Adam(
+        self.optimizer = torch.optim.Adam(
             ensemble.network.parameters(), lr=config.learning_rate, fused=True
         )
 
@@ -158,15 +161,10 @@ class RewardLearner:
             unlabelled = self.pseudo_labels.draw(labelled, replay, generator, limit)
         return FitSession(self.config, training, held_out, generator, most, world, unlabelled)
 
-    def take_passes(self, session: FitSession) -> None:
-        """Pass over the labels, a gradient step for each minibatch, until the fit is over."""
-        while not session.is_over:
-            tally = Tally(session.training.labels.device)
-            for batch in session.minibatches():
-                self.take_step(
-                    session.training, batch, tally, session.generator, session.unlabelled
-                )
-            session.took(tally)
+    def take_passes(self, session: FitSession, updates: Updates = "eager") -> None:
+        """Take the gradient steps of a fit, made in one of the ways of `make_step`."""
+        data = StepData(session.training, session.generator, session.unlabelled)
+        session.take_passes(make_step(self, data, updates))
 
     def end(self, session: FitSession) -> dict[str, float]:
         """Finish a fit: refresh the moments of rewards, and return its metrics."""
@@ -241,7 +239,7 @@ class RewardLearner:
         """
         lengths = examples.windows.lengths[examples.pairs[batch]]  # [member, pair, two]
         crops = self._crops(lengths, generator)
-        self._optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         for loss in self._losses(examples, batch, crops, tally):
             loss.sum().backward()
         if self.pseudo_labels is not None and unlabelled is not None:
@@ -254,7 +252,7 @@ class RewardLearner:
                 generator=generator,
             ):
                 loss.backward()
-        self._optimizer.step()
+        self.optimizer.step()
         if self.label_noise is not None:
             self.label_noise.step()
 
@@ -336,14 +334,14 @@ class RewardLearner:
     @property
     def num_steps(self) -> int:
         """Gradient steps so far."""
-        states = self._optimizer.state.values()
+        states = self.optimizer.state.values()
         return max((int(state["step"]) for state in states), default=0)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the ensemble with its normalisers, the optimiser and whether they have learned."""
         state = {
             "ensemble": self.ensemble.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "is_trained": self.is_trained,
         }
         if self.label_noise is not None:
@@ -358,7 +356,7 @@ class RewardLearner:
         """Restore what `state_dict` returned."""
         self.ensemble.load_state_dict(state["ensemble"])
         # torch keeps the tensors of a loaded state and would write into the giver's.
-        self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.is_trained = bool(state["is_trained"])
         if self.label_noise is not None:
             self.label_noise.load_state_dict(state["label_noise"])

@@ -14,12 +14,12 @@ class Tally:
 
     Attributes:
         num_steps: gradient steps counted; whoever takes them keeps it.
+        sums: over them, of the loss, of what is correct, what is counted, distances and shares.
     """
 
     def __init__(self, device: torch.device, *seeds: int) -> None:
         self.num_steps = 0
-        # loss, correct, counted, distance, sure
-        self._sums = torch.zeros(*seeds, 5, dtype=torch.float64, device=device)
+        self.sums = torch.zeros(*seeds, 5, dtype=torch.float64, device=device)
 
     def add(
         self,
@@ -37,44 +37,49 @@ class Tally:
         num_crops = correct.shape[-1]
         right, judged = (marks.sum((-3, -2, -1)) for marks in (correct, counted))
         parts = [loss.detach().double(), right.double(), judged.double() * num_crops]
-        self._sums[..., :3] += torch.stack(parts, -1)
+        self.sums[..., :3] += torch.stack(parts, -1)
 
     def add_distance(self, distance: Float[Tensor, "*seed"]) -> None:
         """Add a part of a minibatch's distance from a prior."""
-        self._sums[..., 3] += distance.detach()
+        self.sums[..., 3] += distance.detach()
 
     def add_sure(self, share: Float[Tensor, ""]) -> None:
         """Add a part of the share of a minibatch's pairs that were labelled by the reward."""
-        self._sums[..., 4] += share
+        self.sums[..., 4] += share
+
+    def add_step(self, sums: Float[Tensor, "*seed sum"]) -> None:
+        """Add a whole gradient step, by the sums of a tally of its own."""
+        self.num_steps += 1
+        self.sums += sums
 
     def __add__(self, other: "Tally") -> "Tally":
-        total = Tally(self._sums.device, *self._sums.shape[:-1])
+        total = Tally(self.sums.device, *self.sums.shape[:-1])
         total.num_steps = self.num_steps + other.num_steps
-        total._sums = self._sums + other._sums
+        total.sums = self.sums + other.sums
         return total
 
     def unbind(self) -> list["Tally"]:
         """Return the tally of each seed."""
         parts = []
-        for sums in self._sums.unbind():
+        for sums in self.sums.unbind():
             part = Tally(sums.device)
-            part.num_steps, part._sums = self.num_steps, sums
+            part.num_steps, part.sums = self.num_steps, sums
             parts.append(part)
         return parts
 
     def accuracy(self) -> float | None:
         """Return the share of correct predictions, None where nothing can be correct."""
-        _, correct, counted, *_ = self._sums.tolist()
+        _, correct, counted, *_ = self.sums.tolist()
         return correct / counted if counted else None
 
     def loss(self) -> float:
         """Return the mean loss of a gradient step."""
-        return float(self._sums[0]) / self.num_steps
+        return float(self.sums[0]) / self.num_steps
 
     def distance(self) -> float:
         """Return the mean distance of a gradient step from a prior."""
-        return float(self._sums[3]) / self.num_steps
+        return float(self.sums[3]) / self.num_steps
 
     def sure(self) -> float:
         """Return the mean share of a gradient step's pairs that were labelled by the reward."""
-        return float(self._sums[4]) / self.num_steps
+        return float(self.sums[4]) / self.num_steps

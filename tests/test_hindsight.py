@@ -183,7 +183,7 @@ def test_a_step_has_the_gradient_of_both_terms(monkeypatch):
     fitted = learner(HindsightConfig(weight=3.0, world=SMALL), passes=1)
     gradients = []
     monkeypatch.setattr(
-        fitted._optimizer,
+        fitted.optimizer,
         "step",
         lambda: gradients.extend(
             part.grad.clone() for part in fitted.ensemble.network.parameters()

@@ -33,7 +33,7 @@ class OfflineLoop:
             are there, or not needed.
         standardizer: what is done to observations; None leaves them.
         num_labels: preferences that are learned from.
-        updates: how updates are made, see `make_update`.
+        updates: how updates are made, see `make_update`, and the steps of a reward ensemble.
 
     Raises:
         ValueError: if the agent learns from what the sampler does not have, or from rewards that
@@ -53,7 +53,7 @@ class OfflineLoop:
     ) -> None:
         if updates == "graph":
             check_recordable(agent)
-        self._updates: Updates = updates
+        self.updates: Updates = updates
         for sizes in agent.phase_sizes if isinstance(agent, HasPhases) else (agent.batch_sizes,):
             sampler.check(sizes)
         self.agent = agent
@@ -131,7 +131,7 @@ class OfflineLoop:
     @cached_property
     def update(self) -> Callable[[OfflineBatch], dict[str, Tensor]]:
         """From a batch to the metrics of the agent's update on it."""
-        return make_update(self.agent, self._updates)
+        return make_update(self.agent, self.updates)
 
     def learned(self, metrics: dict[str, Tensor]) -> None:
         """Note an update of the agent."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pbrl.agents.protocol import OnlineAgent
-from pbrl.agents.recorded import check_recordable, make_update
+from pbrl.agents.recorded import Updates, check_recordable, make_update
 from pbrl.intrinsic import IntrinsicReward
 from pbrl.randomness import Generators
 from pbrl.replay import Batch, ReplayBuffer
@@ -160,6 +160,11 @@ class OnlineLoop:
             generator=self.generators["replay"],
             steps=self.agent.batch_steps,
         )
+
+    @property
+    def updates(self) -> Updates:
+        """How updates, and the gradient steps of a reward, are made."""
+        return self.config.updates
 
     @cached_property
     def update(self) -> Callable[[Batch], dict[str, Tensor]]:

@@ -59,6 +59,11 @@ class LearningLoop(Protocol):
         """Return what the next update learns from."""
         ...
 
+    @property
+    def updates(self) -> Updates:
+        """How updates, and the gradient steps of a reward, are made."""
+        ...
+
     def update(self, batch: Any) -> dict[str, Tensor]:
         """Let the agent learn from a batch, and return metrics."""
         ...
@@ -78,7 +83,7 @@ def advance(loop: LearningLoop) -> None:
     def update(batches: Sequence[Any]) -> Sequence[dict[str, Tensor]]:
         return [loop.update(batches[0])]
 
-    _advance([loop], update, lambda: None)
+    _advance([loop], update, loop.updates, lambda: None)
 
 
 class Together:
@@ -92,7 +97,7 @@ class Together:
 
     Args:
         loops: of equal make.
-        updates: how updates of all are made, see `make_update`.
+        updates: how updates of all are made, see `make_update` and, of rewards, `make_step`.
 
     Raises:
         ValueError: if their agent takes no axis of seeds, or there is none.
@@ -116,7 +121,7 @@ class Together:
             self.settle()
             self._group = group
             self._stack()
-        _advance(group, self._update, self.settle, self._stack)
+        _advance(group, self._update, self._updates, self.settle, self._stack)
         return group
 
     def _stack(self) -> None:
@@ -151,6 +156,7 @@ class Together:
 def _advance(
     loops: Sequence[LearningLoop],
     update: Update,
+    updates: Updates,
     before_fits: Callable[[], None],
     after_fits: Callable[[], None] = lambda: None,
 ) -> None:
@@ -159,7 +165,7 @@ def _advance(
     fits = [fit for fit in (loop.fit for loop in loops) if fit is not None]
     if fits:
         before_fits()
-        take_passes_together([fit.learner for fit in fits], [fit.session for fit in fits])
+        take_passes_together([fit.learner for fit in fits], [fit.session for fit in fits], updates)
     due = {loop.end() for loop in loops}
     if fits:
         after_fits()  # the end of a session may have changed an agent by itself

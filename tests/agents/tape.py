@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 aten = torch.ops.aten
 # What a program waits for on a GPU: numbers that go to Python, results whose size depends on
@@ -83,10 +83,15 @@ class Tape(TorchDispatchMode):
             self.is_made = False
             return
         for function, args, kwargs, results in self.operations:
-            again = function(*args, **kwargs)
+            again = function(*tree_map(_memory, args), **tree_map(_memory, kwargs))
             for old, new in zip(tree_leaves(results), tree_leaves(again), strict=True):
                 if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
                     old.detach().copy_(new)
+
+
+def _memory(value):
+    """Return a tensor without what autograd has made of it since, which forbids to resize it."""
+    return value.detach() if isinstance(value, torch.Tensor) and value.requires_grad else value
 
 
 class TapeRecorder:

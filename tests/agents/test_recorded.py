@@ -10,7 +10,7 @@ from pbrl.agents.state import AgentOfParts
 from pbrl.seeds import AgentStack
 from tests import test_seeds
 from tests.agents import tape
-from tests.agents.updates import BY_NUMBERS, IMAGES, NAMES, make_case, make_reward_step
+from tests.agents.updates import BY_NUMBERS, IMAGES, KEPT_REWARDS, NAMES, make_case, make_reward_step
 
 RECORDABLE = [*BY_NUMBERS, *IMAGES]
 COMPILED = ("sac", "ipl", "iql", "cpl")
@@ -31,8 +31,9 @@ def test_no_update_waits_for_the_device(name, monkeypatch):
             agent.update(one)
 
 
-def test_no_step_of_a_reward_waits_for_the_device(monkeypatch):
-    step = make_reward_step()
+@pytest.mark.parametrize("name", KEPT_REWARDS)
+def test_no_step_of_a_reward_waits_for_the_device(name, monkeypatch):
+    step = make_reward_step(name)
     step()
     with tape.never_waiting(monkeypatch):
         step()
@@ -82,7 +83,7 @@ def test_what_is_loaded_or_made_anew_is_recorded_anew():
 
 
 def test_other_shapes_are_recorded_apart_and_few_are_kept(monkeypatch):
-    monkeypatch.setattr("pbrl.agents.recorded.MOST_RECORDINGS", 2)
+    monkeypatch.setattr("pbrl.graphs.MOST_RECORDINGS", 2)
     (eager, batch), (agent, _) = make_case("ipl"), make_case("ipl")
     recorded = RecordedUpdate(agent, tape.TapeRecorder())
     for step in range(21):
@@ -182,8 +183,9 @@ def test_no_update_waits_for_a_gpu(name):
 
 
 @pytest.mark.gpu
-def test_no_step_of_a_reward_waits_for_a_gpu():
-    step = make_reward_step("cuda")
+@pytest.mark.parametrize("name", KEPT_REWARDS)
+def test_no_step_of_a_reward_waits_for_a_gpu(name):
+    step = make_reward_step(name, "cuda")
     step()
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -10,13 +10,17 @@ from pbrl.agents.drqv2 import DrQv2, DrQv2Config
 from pbrl.agents.dt import DecisionTransformer
 from pbrl.agents.dtr import DTR
 from pbrl.agents.oppo import OPPO
-from pbrl.agents.recorded import tensors_of, with_tensors
 from pbrl.crops import CropConfig
+from pbrl.graphs import tensors_of, with_tensors
+from pbrl.hindsight import HindsightConfig
+from pbrl.label_noise import LabelNoiseConfig
+from pbrl.pseudo_labels import PseudoLabelConfig
 from pbrl.replay import ReplayBuffer
 from pbrl.reward_learning import RewardLearner, RewardLearningConfig
+from pbrl.reward_steps import StepData, make_step
 from pbrl.rewards import RewardConfig, RewardEnsemble
 from pbrl.tally import Tally
-from tests import test_reward_seeds, test_seeds
+from tests import test_hindsight, test_reward_seeds, test_seeds
 from tests.agents import test_dppo, test_drqv2, test_dtr, test_oppo
 
 IMAGES = {"drqv2": None, "taco": test_drqv2.TACO}
@@ -28,6 +32,21 @@ SEQUENCES = {
     "dt": (DecisionTransformer, test_dtr.SMALL, None),
     "dtr": (DTR, test_dtr.SMALL_DTR, None),
 }
+CROPS = CropConfig(num_crops=3, min_cut=1, max_cut=3)
+REWARDS = {
+    "whole segments": {},
+    "more than memory holds": {"memory_limit": 0.0},
+    "crops": {"crops": CROPS},
+    "own queries for each member": {"bootstrap_share": 0.6},
+    "noisy labels": {"label_noise": LabelNoiseConfig(warmup_updates=5)},
+    "pseudo-labels": {
+        "pseudo_labels": PseudoLabelConfig(threshold=0.5, pool_ratio=2, batch_ratio=1),
+        "crops": CROPS,
+    },
+    "hindsight": {"hindsight": HindsightConfig(world=test_hindsight.SMALL)},
+}
+KEPT_REWARDS = [name for name, config in REWARDS.items() if "memory_limit" not in config]
+SIZES = (test_reward_seeds.OBS, test_reward_seeds.ACT)
 BY_NUMBERS = list(test_seeds.CONFIGS)
 NAMES = [*BY_NUMBERS, *IMAGES, *SEQUENCES]
 
@@ -63,20 +82,32 @@ def make_case(name, device="cpu"):
     return Case(agent, lambda step: moved(test_seeds.given(kind, 3, step), device))
 
 
-def make_reward_step(device="cpu"):
-    """Return a gradient step of a reward ensemble on crops."""
-    replay = test_reward_seeds.walks(0)
-    network = RewardConfig(num_members=2, hidden_sizes=(16,))
-    sizes = (test_reward_seeds.OBS, test_reward_seeds.ACT)
+def make_reward(name, device="cpu"):
+    """Return a reward learner, the same at every call, and what begins its fit to some labels."""
+    replay = ReplayBuffer(240, *SIZES, num_envs=8, device=device)
+    replay.load_state_dict(test_reward_seeds.walks(0).state_dict())
     draws = torch.Generator(device).manual_seed(0)
-    ensemble = RewardEnsemble(network, *sizes, device=device, generator=draws)
-    config = RewardLearningConfig(
-        batch_size=16, crops=CropConfig(num_crops=3, min_cut=1, max_cut=3)
-    )
-    learner = RewardLearner(config, ensemble)
-    labelled = test_reward_seeds.labelled(replay, 32, 0)
-    there = ReplayBuffer(240, *sizes, num_envs=8, device=device)
-    there.load_state_dict(replay.state_dict())
-    session = learner.begin(labelled, there, draws)
+    network = RewardConfig(num_members=2, hidden_sizes=(16,))
+    ensemble = RewardEnsemble(network, *SIZES, device=device, generator=draws)
+    config = RewardLearningConfig(batch_size=16, passes=4, target_accuracy=1.0, **REWARDS[name])
+    learner = RewardLearner(config, ensemble, draws)
+
+    def begin(number):
+        labelled = test_reward_seeds.labelled(test_reward_seeds.walks(0), number, 0)
+        return learner.begin(labelled, replay, draws)
+
+    return learner, begin
+
+
+def make_reward_step(name, device="cpu"):
+    """Return a gradient step of a reward ensemble."""
+    learner, begin = make_reward(name, device)
+    session = begin(32)
     batch, tally = session.minibatches()[0], Tally(torch.device(device))
-    return lambda: learner.take_step(session.training, batch, tally, draws)
+    step = make_step(learner, data_of(session))
+    return lambda: step(batch, tally)
+
+
+def data_of(session):
+    """Return what the gradient steps of a fit are taken from."""
+    return StepData(session.training, session.generator, session.unlabelled)
