@@ -154,6 +154,8 @@ class DPPO(PolicyAgent[DPPOConfig]):
         ValueError: if the generator lives elsewhere than `device`.
     """
 
+    is_recordable = True
+
     def __init__(
         self,
         config: DPPOConfig,
@@ -203,7 +205,9 @@ class DPPO(PolicyAgent[DPPOConfig]):
         lacks_pairs = sizes.pairs > 0 and batch.pairs is None
         if lacks_pairs or (sizes.windows is not None and batch.windows is None):
             raise ValueError(f"the batch must hold what {sizes} asks for")
-        if self.num_updates < self.config.predictor_updates:
+        if not self.is_recorded:
+            self.prepare_update()
+        if self.is_predicting:
             assert batch.pairs is not None  # checked
             metrics = self._update_predictor(batch.pairs, batch.windows)
         else:
@@ -211,6 +215,23 @@ class DPPO(PolicyAgent[DPPOConfig]):
             metrics = self._update_policy(batch.windows)
         self.num_updates += 1
         return metrics
+
+    @property
+    def is_predicting(self) -> bool:
+        """Whether the next update is the predictor's."""
+        return self.num_updates < self.config.predictor_updates
+
+    @property
+    def update_kind(self) -> bool:
+        """Whose update is next."""
+        return self.is_predicting
+
+    def prepare_update(self) -> None:
+        """Set the rate of the predictor, while it learns."""
+        if self.is_predicting:
+            group = self.predictor_optimizer.param_groups[0]
+            rate = self.config.predictor_rate.at(self.num_updates)
+            group["lr"] = self._kept(group["lr"], rate)
 
     def _update_predictor(self, pairs: PairBatch, windows: WindowBatch | None) -> dict[str, Tensor]:
         config = self.config
@@ -226,7 +247,6 @@ class DPPO(PolicyAgent[DPPOConfig]):
             roughness = (near_0 - near_1).square().mean()
             metrics["roughness"] = roughness.detach()
             loss = loss + config.smoothness * roughness
-        self.predictor_optimizer.param_groups[0]["lr"] = config.predictor_rate.at(self.num_updates)
         self.predictor_optimizer.zero_grad()
         loss.backward()
         self.predictor_optimizer.step()

@@ -116,6 +116,7 @@ class DecisionTransformer(AgentOfParts[DTConfig]):
     """
 
     learns_from_rewards = True
+    is_recordable = True
 
     def __init__(
         self,
@@ -221,6 +222,11 @@ class DecisionTransformer(AgentOfParts[DTConfig]):
         metrics["gradient_norm"] = self.step(loss)
         return metrics
 
+    def prepare_update(self) -> None:
+        """Set the rate."""
+        group = self.optimizer.param_groups[0]
+        group["lr"] = self._kept(group["lr"], self.config.rate.at(self.num_updates))
+
     def imitate(
         self, windows: WindowBatch
     ) -> tuple[Float[Tensor, "window time act"], Tensor, dict[str, Tensor]]:
@@ -247,7 +253,8 @@ class DecisionTransformer(AgentOfParts[DTConfig]):
 
     def step(self, loss: Tensor) -> Tensor:
         """Take one step of the optimiser and return the norm of the gradient before clipping."""
-        self.optimizer.param_groups[0]["lr"] = self.config.rate.at(self.num_updates)
+        if not self.is_recorded:
+            self.prepare_update()
         self.optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.gradient_clip)

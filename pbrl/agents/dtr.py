@@ -22,7 +22,7 @@ from pbrl.agents.iql_networks import evaluate_critics
 from pbrl.agents.learning_rates import RateSchedule
 from pbrl.agents.return_actor import ReturnActor
 from pbrl.agents.sequence_policy import SequencePolicy
-from pbrl.agents.state import Parts, load_parts, state_of_parts
+from pbrl.agents.state import AgentOfParts, Parts
 from pbrl.checks import check_fields
 from pbrl.networks import EnsembleMLP, frozen, move_towards
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes
@@ -102,7 +102,7 @@ class DTRConfig:
         )
 
 
-class DTR:
+class DTR(AgentOfParts[DTRConfig]):
     """A return-conditioned policy, regularised by critics and chosen by them.
 
     Args:
@@ -118,6 +118,7 @@ class DTR:
     """
 
     learns_from_rewards = True
+    is_recordable = True
 
     def __init__(
         self,
@@ -128,12 +129,14 @@ class DTR:
         device: torch.device | str = "cpu",
         generator: torch.Generator,
     ) -> None:
-        self.config = config
-        self.generator = generator
         dims = (observation_dim, action_dim)
+        # First, for it counts the updates.
         self.imitator = DecisionTransformer(
             config.imitation, *dims, device=device, generator=generator
         )
+        super().__init__(config, device=device, generator=generator)
+        over = config.coefficient_updates
+        self._eta: float | Tensor = coefficient(config.max_coefficient, 0, over)
         self.slow_policy = SequencePolicy(config.imitation.policy, 1, *dims, generator=generator)
         self.slow_policy.load_state_dict(self.policy.state_dict())
         self.critic, self.target_critic = (
@@ -161,6 +164,10 @@ class DTR:
     def num_updates(self) -> int:
         """Updates so far."""
         return self.imitator.num_updates
+
+    @num_updates.setter
+    def num_updates(self, number: int) -> None:
+        self.imitator.num_updates = number
 
     @property
     def batch_sizes(self) -> OfflineBatchSizes:
@@ -197,13 +204,31 @@ class DTR:
         """
         if batch.windows is None:
             raise ValueError(f"the batch must hold what {self.batch_sizes} asks for")
-        config, done = self.config, self.num_updates
+        config, moves_slow_copy = self.config, self.update_kind
+        if not self.is_recorded:
+            self.prepare_update()
         metrics = self._update_critic(batch.windows)
         metrics |= self._update_policy(batch.windows)
-        if done > config.slow_start and done % config.slow_every == 0:
+        if moves_slow_copy:
             move_towards(self.slow_policy, self.policy, 1 - config.slow_decay)
         move_towards(self.target_critic, self.critic, config.target_rate)
         return metrics
+
+    @property
+    def update_kind(self) -> bool:
+        """Whether the slow copy takes a step after the next update."""
+        done = self.num_updates
+        return done > self.config.slow_start and done % self.config.slow_every == 0
+
+    def prepare_update(self) -> None:
+        """Set the rates, and the weight of the critics' value."""
+        config, done = self.config, self.num_updates
+        self.imitator.is_recorded = self.is_recorded
+        self.imitator.prepare_update()
+        group = self.critic_optimizer.param_groups[0]
+        group["lr"] = self._kept(group["lr"], config.critic_rate.at(done))
+        eta = coefficient(config.max_coefficient, done, config.coefficient_updates)
+        self._eta = self._kept(self._eta, eta)
 
     def _update_critic(self, windows: WindowBatch) -> dict[str, Tensor]:
         config = self.config
@@ -221,7 +246,6 @@ class DTR:
             )
         q = self._values(windows.observations, windows.actions)
         loss = critic_error(q, target, windows.mask)
-        self.critic_optimizer.param_groups[0]["lr"] = config.critic_rate.at(self.num_updates)
         self.critic_optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.critic.parameters(), config.imitation.gradient_clip)
@@ -239,8 +263,7 @@ class DTR:
         with frozen(self.critic):
             q = self._values(windows.observations, actions)
         value = normalized_value(q, windows.mask, which)
-        eta = coefficient(config.max_coefficient, self.num_updates, config.coefficient_updates)
-        norm = self.imitator.step(config.imitation_weight * imitation - eta * value)
+        norm = self.imitator.step(config.imitation_weight * imitation - self._eta * value)
         return metrics | {"normalized_value": value.detach(), "gradient_norm": norm}
 
     def _values(
@@ -271,14 +294,17 @@ class DTR:
             chosen = torch.multinomial(q.softmax(1), 1, generator=self.generator)[:, 0]
         return candidates[torch.arange(len(candidates), device=chosen.device), chosen]
 
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return the optimisers, in a fixed order."""
+        return [*self.imitator.optimizers(), *super().optimizers()]
+
     def state_dict(self) -> dict[str, Any]:
         """Return parameters, optimisers, what was found in the dataset and number of updates."""
-        parts = state_of_parts(self._parts(), self.num_updates)
-        return parts | {"imitator": self.imitator.state_dict()}
+        return super().state_dict() | {"imitator": self.imitator.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        load_parts(self._parts(), state)
+        super().load_state_dict(state)
         self.imitator.load_state_dict(state["imitator"])
 
     def _parts(self) -> Parts:

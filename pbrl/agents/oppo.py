@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from pbrl.agents.context_actor import ContextActor
 from pbrl.agents.dtr_losses import masked_error
-from pbrl.agents.learning_rates import RateSchedule
 from pbrl.agents.oppo_config import OPPOConfig
 from pbrl.agents.oppo_encoder import HindsightEncoder, RecentWindows
 from pbrl.agents.oppo_losses import (
@@ -51,6 +50,8 @@ class OPPO(AgentOfParts[OPPOConfig]):
     Raises:
         ValueError: if the generator lives elsewhere than `device`.
     """
+
+    is_recordable = True
 
     def __init__(
         self,
@@ -139,11 +140,13 @@ class OPPO(AgentOfParts[OPPOConfig]):
         Raises:
             ValueError: if the batch lacks what `batch_sizes` asks for.
         """
-        is_asked = self.batch_sizes.windows is not None
+        is_asked = self.update_kind
         if batch.pairs is None or (is_asked and batch.windows is None):
             raise ValueError(f"the batch must hold what {self.batch_sizes} asks for")
         self.policy.train()
         self.encoder.train()
+        if not self.is_recorded:
+            self.prepare_update()
         windows = steps_of_windows(batch.windows) if batch.windows and is_asked else None
         pairs = steps_of_pairs(batch.pairs)
         if self.config.schedule == "joint":
@@ -155,6 +158,21 @@ class OPPO(AgentOfParts[OPPOConfig]):
         self._remember(pairs if self.config.windows == 0 else windows)
         self.num_updates += 1
         return metrics
+
+    @property
+    def update_kind(self) -> bool:
+        """Whether the next update learns from windows."""
+        return self.batch_sizes.windows is not None
+
+    def prepare_update(self) -> None:
+        """Set the rates of policy and encoder."""
+        config = self.config
+        for optimizer, rate in (
+            (self.policy_optimizer, config.policy_rate),
+            (self.encoder_optimizer, config.encoder_rate),
+        ):
+            group = optimizer.param_groups[0]
+            group["lr"] = self._kept(group["lr"], rate.at(self.num_updates))
 
     def _learn_jointly(
         self, windows: Steps | None, pairs: Steps, labelled: PairBatch
@@ -253,18 +271,16 @@ class OPPO(AgentOfParts[OPPOConfig]):
         return loss + config.observation_weight * further
 
     def _step(self, loss: Tensor, *, with_policy: bool) -> None:
-        config = self.config
-        trained: list[tuple[nn.Module, torch.optim.Optimizer, RateSchedule]] = [
-            (self.encoder, self.encoder_optimizer, config.encoder_rate)
+        trained: list[tuple[nn.Module, torch.optim.Optimizer]] = [
+            (self.encoder, self.encoder_optimizer)
         ]
         if with_policy:
-            trained.append((self.policy, self.policy_optimizer, config.policy_rate))
-        for _, optimizer, rate in trained:
-            optimizer.param_groups[0]["lr"] = rate.at(self.num_updates)
+            trained.append((self.policy, self.policy_optimizer))
+        for _, optimizer in trained:
             optimizer.zero_grad()
         loss.backward()
-        for network, optimizer, _ in trained:
-            nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
+        for network, optimizer in trained:
+            nn.utils.clip_grad_norm_(network.parameters(), self.config.gradient_clip)
             optimizer.step()
 
     def _remember(self, steps: Steps | None) -> None:

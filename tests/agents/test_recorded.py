@@ -5,20 +5,31 @@ from pathlib import Path
 import pytest
 import torch
 
-from pbrl.agents.recorded import RecordedUpdate, check_updates, make_update
+from pbrl.agents.recorded import RecordedUpdate, check_recordable, check_updates, make_update
 from pbrl.agents.state import AgentOfParts
 from pbrl.seeds import AgentStack
 from tests import test_seeds
-from tests.agents import tape
-from tests.agents.updates import BY_NUMBERS, IMAGES, KEPT_REWARDS, NAMES, make_case, make_reward_step
+from tests.agents import tape, test_p_iql
+from tests.agents.updates import KEPT_REWARDS, NAMES, SEQUENCES, make_case, make_reward_step
 
-RECORDABLE = [*BY_NUMBERS, *IMAGES]
 COMPILED = ("sac", "ipl", "iql", "cpl")
 NUM_UPDATES = 14  # past every warm-up and change of phase
 
 
 def close(found, expected, tolerance):
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.fixture
+def exact():
+    """Compute in double precision.
+
+    What moves no loss, such as the bias of attention's keys or of a reward that is only compared,
+    has a rounding error for a gradient, which Adam brings to the size of its rate.
+    """
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,13 +63,16 @@ def test_the_guard_refuses(look, monkeypatch):
         look(torch.ones(2))
 
 
-@pytest.mark.parametrize("name", RECORDABLE)
-def test_recorded_updates_come_to_the_numbers_of_eager_ones(name):
+@pytest.mark.parametrize("name", NAMES)
+def test_recorded_updates_come_to_the_numbers_of_eager_ones(name, request):
     """By a tape that does on the CPU what a CUDA graph does."""
+    if name in SEQUENCES:
+        request.getfixturevalue("exact")
     (eager, batch), (agent, _) = make_case(name), make_case(name)
     recorded = RecordedUpdate(agent, tape.TapeRecorder())
     for step in range(NUM_UPDATES):
-        expected, found = eager.update(batch(step)), recorded(batch(step))
+        given = batch(step)
+        expected, found = eager.update(given), recorded(given)
         close(found, expected, 1e-6)
         assert agent.num_updates == eager.num_updates
     assert recorded._recordings
@@ -145,9 +159,8 @@ def test_a_failed_recording_leaves_the_optimisers_as_they_were():
 
 
 def test_what_cannot_be_recorded_is_refused():
-    agent, _ = make_case("oppo")
-    with pytest.raises(ValueError, match="OPPO cannot be recorded: choose 'eager'"):
-        RecordedUpdate(agent)
+    with pytest.raises(ValueError, match="JointPIQL cannot be recorded: choose 'eager'"):
+        check_recordable(test_p_iql.agent())
     with pytest.raises(ValueError, match="'graph' needs a CUDA device, and device is 'cpu'"):
         make_update(make_case("sac").agent, "graph")
     with pytest.raises(ValueError, match="updates must be eager, graph, compiled, got 'fast'"):
@@ -195,11 +208,17 @@ def test_no_step_of_a_reward_waits_for_a_gpu(name):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("updates", ["graph", "compiled"])
-@pytest.mark.parametrize("name", RECORDABLE)
-def test_a_gpu_comes_to_the_numbers_of_its_eager_updates(name, updates):
+@pytest.mark.parametrize(
+    ("name", "updates"),
+    [(name, "graph") for name in NAMES]
+    + [(name, "compiled") for name in NAMES if name not in SEQUENCES],
+)
+def test_a_gpu_comes_to_the_numbers_of_its_eager_updates(name, updates, request):
+    if name in SEQUENCES:
+        request.getfixturevalue("exact")
     (eager, batch), (agent, _) = make_case(name, "cuda"), make_case(name, "cuda")
     update = make_update(agent, updates)
     for step in range(NUM_UPDATES):
-        close(update(batch(step)), eager.update(batch(step)), 1e-4)
+        given = batch(step)
+        close(update(given), eager.update(given), 1e-4)
     close(agent.state_dict(), eager.state_dict(), 1e-4)

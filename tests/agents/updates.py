@@ -26,11 +26,12 @@ from tests.agents import test_dppo, test_drqv2, test_dtr, test_oppo
 IMAGES = {"drqv2": None, "taco": test_drqv2.TACO}
 SEQUENCES = {
     "oppo": (OPPO, test_oppo.SMALL, test_oppo.batch_for),
+    "oppo, alternating": (OPPO, test_oppo.HUMAN, test_oppo.batch_for),
     "oppo, scripted": (OPPO, test_oppo.SCRIPTED, test_oppo.batch_for),
-    "dppo, predictor": (DPPO, test_dppo.SMALL, test_dppo.batch_for),
+    "dppo, predictor": (DPPO, replace(test_dppo.SMALL, predictor_updates=8), test_dppo.batch_for),
     "dppo": (DPPO, replace(test_dppo.SMALL, predictor_updates=1), test_dppo.batch_for),
     "dt": (DecisionTransformer, test_dtr.SMALL, None),
-    "dtr": (DTR, test_dtr.SMALL_DTR, None),
+    "dtr": (DTR, replace(test_dtr.SMALL_DTR, slow_every=2), None),
 }
 CROPS = CropConfig(num_crops=3, min_cut=1, max_cut=3)
 REWARDS = {
@@ -59,8 +60,10 @@ class Case(NamedTuple):
 
 
 def moved(batch, device):
-    """Return a batch on a device."""
-    return with_tensors(batch, iter([part.to(device) for part in tensors_of(batch)]))
+    """Return a batch on a device, in the precision that torch takes by default."""
+    kind = torch.get_default_dtype()
+    parts = [part.to(kind) if part.is_floating_point() else part for part in tensors_of(batch)]
+    return with_tensors(batch, iter([part.to(device) for part in parts]))
 
 
 def make_case(name, device="cpu"):

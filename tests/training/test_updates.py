@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pbrl.agents.oppo_config import OPPOConfig
+from pbrl.agents.p_iql import JointPIQLConfig
 from pbrl.agents.recorded import RecordedUpdate
 from pbrl.graphs import WARM_UPS
 from pbrl.reward_steps import RecordedStep
@@ -113,8 +113,9 @@ def test_offline_seeds_together(tmp_path, recording):
 def test_an_agent_that_cannot_be_recorded_is_refused_before_anything_is_learned(
     tmp_path, recording
 ):
-    made = replace(quick("p-iql"), agent="oppo", method=OPPOConfig(), reward=None, updates="graph")
-    with pytest.raises(ValueError, match="updates of OPPO cannot be recorded: choose 'eager'"):
+    method = JointPIQLConfig()
+    made = replace(quick(), agent="p-iql-joint", method=method, reward=None, updates="graph")
+    with pytest.raises(ValueError, match="updates of JointPIQL cannot be recorded: choose 'eager'"):
         fit(made, tmp_path / "run", data=make_data(num_pairs=40))
     assert not recording
 
