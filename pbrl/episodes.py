@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pbrl.ring import check_dtype, check_field
 from pbrl.segments import SegmentIndex
+from pbrl.window_starts import WindowStarts
 
 _COLUMNS = ("_id", "_env", "_start", "_length", "_terminated", "_complete", "_last_observation")
 _MIN_ENTRIES = 64
@@ -189,6 +190,11 @@ class EpisodeTable:
             raise ValueError(f"episode {int(ids[~known][0])} is not in the replay buffer")
         return self._length[entry]
 
+    def known_lengths(self, ids: Int[Tensor, " episode"]) -> Int[Tensor, " episode"]:
+        """Return the number of steps of episodes that are all known, which is not looked at."""
+        entry, _ = self._find(ids)
+        return self._length[entry]
+
     def terminated(self, ids: Int[Tensor, " episode"]) -> Bool[Tensor, " episode"]:
         """Return which episodes, all known, ended in a terminal state."""
         entry, _ = self._find(ids)
@@ -208,9 +214,7 @@ class EpisodeTable:
         inside &= index.start <= self._length[entry] - index.length
         return ~(known & inside & (self._start[entry] + index.start >= oldest_row))
 
-    def window_starts(
-        self, ids: Int[Tensor, " episode"], length: int, oldest_row: int
-    ) -> tuple[Int[Tensor, " episode"], Int[Tensor, " episode"]]:
+    def _legal_starts(self, ids: Tensor, length: int, oldest_row: int) -> tuple[Tensor, Tensor]:
         """Return, per episode, the first legal start of a window and how many starts are legal.
 
         An episode that the table does not know, or no more, has none.
@@ -219,34 +223,26 @@ class EpisodeTable:
         first = (oldest_row - self._start[entry]).clamp(min=0)
         return first, (self._length[entry] - first - length + 1).clamp(min=0) * known
 
-    def draw_windows(
-        self,
-        number: int,
-        length: int,
-        generator: torch.Generator,
-        ids: Int[Tensor, " episode"],
-        oldest_row: int,
-    ) -> SegmentIndex:
-        """Draw windows of `length` steps uniformly over all that lie inside one of the episodes.
+    def window_starts(
+        self, ids: Int[Tensor, " episode"], length: int, oldest_row: int
+    ) -> WindowStarts:
+        """Return where windows of `length` steps begin that lie inside one of the episodes.
 
         Raises:
             ValueError: if there is none, naming the longest episode.
         """
-        first, num_starts = self.window_starts(ids, length, oldest_row)
+        first, num_starts = self._legal_starts(ids, length, oldest_row)
         bounds = num_starts.cumsum(0)  # [episode]
         total = int(bounds[-1]) if len(bounds) else 0
         if total == 0:
-            _, num_steps = self.window_starts(ids, 1, oldest_row)
+            _, num_steps = self._legal_starts(ids, 1, oldest_row)
             longest = int(num_steps.max()) if len(ids) else 0
             raise ValueError(
                 f"no episode holds a segment of {length} steps: there are {len(ids)} episodes to "
                 f"draw from and the longest has {longest} steps in the buffer; choose shorter "
                 "segments or collect longer episodes first"
             )
-        flat = torch.randint(total, (number,), generator=generator, device=ids.device)
-        which = torch.searchsorted(bounds, flat, right=True)
-        start = first[which] + flat - (bounds - num_starts)[which]
-        return SegmentIndex(ids[which], start, torch.full_like(start, length))
+        return WindowStarts(length, ids, first, bounds - num_starts, bounds, total)
 
     def at_end(
         self, ids: Int[Tensor, " batch"], row: Int[Tensor, " batch"]

@@ -14,6 +14,7 @@ from pbrl.retained import RetainedSegments
 from pbrl.ring import StepRing
 from pbrl.segments import SegmentIndex, Segments
 from pbrl.transitions import multistep_transitions, transitions
+from pbrl.window_starts import WindowStarts
 
 __all__ = ["Batch", "ReplayBuffer", "RewardFunction"]
 
@@ -93,6 +94,7 @@ class ReplayBuffer:
             num_envs, self._ring.frame_dim, device=self.device, observation_dtype=observation_dtype
         )
         self._retained = RetainedSegments(self.device)
+        self._known_starts: tuple[tuple[int, bool], Tensor | None, WindowStarts] | None = None
 
     @classmethod
     def from_episodes(  # noqa: PLR0913  one field of a dataset each
@@ -218,7 +220,7 @@ class ReplayBuffer:
         Raises:
             ValueError: if a shape does not fit the buffer; nothing is added then.
         """
-        ring = self._ring
+        ring, self._known_starts = self._ring, None
         ring.check_row(
             {
                 "observations": observations,
@@ -270,12 +272,9 @@ class ReplayBuffer:
             raise ValueError("cannot sample from an empty replay buffer")
         if episodes is None and last_steps and steps.length == 1:
             return transitions(ring, self._episodes, ring.draw(batch_size, generator))
-        if episodes is None:
-            episodes = self._episodes.ids() if last_steps else self.completed_episodes()
         length = steps.num_rewards + (not last_steps)  # a window with a step to spare
-        index = self._episodes.draw_windows(
-            batch_size, length, generator, episodes, ring.oldest_row
-        )
+        starts = self._starts(length, episodes, complete=not last_steps)
+        index = starts.draw(batch_size, generator)
         if steps.length == 1:
             place = ring.place(*self._episodes.locate(index))
             return transitions(ring, self._episodes, place)
@@ -327,8 +326,27 @@ class ReplayBuffer:
             raise ValueError(f"length must be at least 1, got {length}")
         if episodes is None:
             episodes = self.completed_episodes()
-        oldest_row = self._ring.oldest_row
-        return self._episodes.draw_windows(number, length, generator, episodes, oldest_row)
+        starts = self._episodes.window_starts(episodes, length, self._ring.oldest_row)
+        return starts.draw(number, generator)
+
+    def _starts(
+        self, length: int, episodes: Int[Tensor, " episode"] | None, *, complete: bool
+    ) -> WindowStarts:
+        """Return where windows begin; asked again while no step is added, it waits for nothing.
+
+        Args:
+            length: steps of a window.
+            episodes: that they lie in; None takes all.
+            complete: of all, only the complete ones.
+        """
+        known, asked = self._known_starts, (length, complete)
+        if known is None or known[0] != asked or known[1] is not episodes:
+            ids = episodes
+            if ids is None:
+                ids = self.completed_episodes() if complete else self._episodes.ids()
+            found = self._episodes.window_starts(ids, length, self._ring.oldest_row)
+            self._known_starts = known = (asked, episodes, found)
+        return known[2]
 
     def gather(self, index: SegmentIndex) -> Segments:
         """Read segments; the result has the shape of the index plus time, padded to the longest.
@@ -347,6 +365,23 @@ class ReplayBuffer:
         else:
             segments = self._read_windows(flat, horizon)
         return segments.reshape(*index.shape)
+
+    def holds(self, index: SegmentIndex) -> bool:
+        """Return whether all these segments lie in the buffer, none only kept by `retain`."""
+        flat = index.reshape(-1).to(self.device)
+        return not bool(self._episodes.is_gone(flat, self._ring.oldest_row).any())
+
+    def read(self, index: SegmentIndex, length: int) -> Segments:
+        """Read segments of one length that the buffer is known to hold, without waiting for it.
+
+        Args:
+            index: segments of any shape, see `holds`.
+            length: steps of each of them.
+        """
+        flat = index.reshape(-1).to(self.device)
+        mask = torch.ones(len(flat), length, dtype=torch.bool, device=self.device)
+        rows, envs = self._episodes.locate(flat)
+        return self._ring.read_windows(rows, envs, mask, is_whole=True).reshape(*index.shape)
 
     def _read_windows(self, index: SegmentIndex, horizon: int) -> Segments:
         mask = torch.arange(horizon, device=self.device) < index.length[:, None]
@@ -428,6 +463,7 @@ class ReplayBuffer:
 
     def close_open_episodes(self) -> None:
         """Mark the episodes in progress as truncated, as after an interruption."""
+        self._known_starts = None
         self._episodes.close_open(self._ring.rows_written)
 
     def state_dict(self) -> dict[str, Any]:
@@ -447,6 +483,7 @@ class ReplayBuffer:
         Raises:
             ValueError: if the state belongs to a buffer of another shape; nothing is restored then.
         """
+        self._known_starts = None
         self._ring.load_state_dict(state["ring"])
         self._episodes.load_state_dict(state["episodes"])
         self._retained.load_state_dict(state["retained"])

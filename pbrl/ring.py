@@ -229,15 +229,20 @@ class StepRing:
         row: Int[Tensor, " segment"],
         env: Int[Tensor, " segment"],
         mask: Bool[Tensor, "segment time"],
+        *,
+        is_whole: bool = False,
     ) -> Segments:
-        """Read the steps from `row` on; steps outside the mask are zero."""
+        """Read the steps from `row` on; steps outside the mask are zero.
+
+        Whether there are such steps is waited for, unless it is known that there are none.
+        """
         time = torch.where(mask, torch.arange(mask.shape[1], device=mask.device), 0)
         place = self.place(row[:, None] + time, env[:, None])  # [segment, time]
         flat = place.reshape(-1)
         observations = self.stacks(flat).unflatten(0, place.shape)
         actions = self.actions.index_select(0, flat).unflatten(0, place.shape)
         true_rewards = self.true_rewards.index_select(0, flat).unflatten(0, place.shape)
-        if not bool(mask.all()):
+        if not is_whole and not bool(mask.all()):
             observations.mul_(mask[..., None])
             actions.mul_(mask[..., None])
             true_rewards.mul_(mask)

@@ -41,7 +41,7 @@ def multistep_transitions(
         last_steps: whether what came after the last step of an episode is known.
     """
     rows, envs = episodes.locate(index)
-    num_left = episodes.lengths(index.episode) - index.start
+    num_left = episodes.known_lengths(index.episode) - index.start
     time = torch.arange(steps.length, device=rows.device)
     place = ring.place(rows[:, None] + time.minimum(num_left[:, None] - 1), envs[:, None])
     is_in = time[: steps.num_actions] < num_left[:, None]

@@ -162,6 +162,47 @@ def test_gather_keeps_the_shape_of_the_index_and_pads():
     )
 
 
+def test_segments_of_one_length_are_read_as_they_are_gathered():
+    replay = ReplayBuffer.from_episodes(**dataset([7, 3, 9], observation_dim=2))
+    index = replay.sample_segments(12, 3, generator()).reshape(2, 3, 2)
+    assert replay.holds(index)
+    for found, expected in zip(
+        vars(replay.read(index, 3)).values(), vars(replay.gather(index)).values(), strict=True
+    ):
+        assert torch.equal(found, expected)
+    beyond = SegmentIndex(torch.tensor([1]), torch.tensor([1]), torch.tensor([3]))
+    assert not replay.holds(beyond)
+
+
+def test_draws_follow_what_is_added_closed_and_loaded():
+    """Where transitions begin is kept from one draw to the next."""
+
+    def drawn(replay, episodes=None):
+        batch = replay.sample(100, generator(), episodes, last_steps=episodes is not None)
+        return batch.observations.unique().tolist()
+
+    replay = ReplayBuffer(6, 1, 1)
+    add_episodes(replay, [4])
+    episodes = replay.completed_episodes()
+    assert drawn(replay, episodes) == [0.0, 1.0, 2.0, 3.0]
+    assert drawn(replay) == [0.0, 1.0, 2.0]
+    add_episodes(replay, [4])  # overwrites two steps of the first
+    assert drawn(replay, episodes) == [2.0, 3.0]
+    assert drawn(replay, replay.completed_episodes()[1:]) == [0.0, 1.0, 2.0, 3.0]
+    other = ReplayBuffer(6, 1, 1)
+    add_episodes(other, [1, 5])
+    assert drawn(other) == [100.0, 101.0, 102.0, 103.0]
+    other.load_state_dict(replay.state_dict())
+    assert drawn(other) == [0.0, 1.0, 2.0]
+    ended = torch.zeros(1, dtype=torch.bool)
+    for value in (50.0, 51.0):
+        seen = torch.full((1, 1), value)
+        other.add(seen, seen, seen[0], seen[0], seen + 1, ended, ended)
+    assert drawn(other) == [0.0, 1.0, 2.0]
+    other.close_open_episodes()
+    assert drawn(other) == [0.0, 1.0, 2.0, 50.0]
+
+
 def test_gather_of_nothing_is_empty():
     replay = ReplayBuffer(4, 2, 3)
     assert replay.gather(SegmentIndex.empty(0)).actions.shape == (0, 1, 3)

@@ -57,6 +57,7 @@ class OfflineSampler:
         self._episodes = episodes
         self._view = view
         self._window_samplers: dict[WindowSizes, WindowSampler] = {}
+        self._lengths: dict[int | None, int | None] = {}
 
     def check(self, sizes: OfflineBatchSizes) -> None:
         """Refuse to draw what there is not.
@@ -118,7 +119,23 @@ class OfflineSampler:
     def _segments(self, index: SegmentIndex, steps: int | None) -> tuple[SegmentIndex, Segments]:
         """Return where the segments lie that were cut from the given ones, and what they hold."""
         index = cut(index, steps, self._generators["windows"])
-        return index, seen(self.dataset.replay.gather(index), self._view)
+        replay, length = self.dataset.replay, self._length(steps)
+        segments = replay.gather(index) if length is None else replay.read(index, length)
+        return index, seen(segments, self._view)
+
+    def _length(self, steps: int | None) -> int | None:
+        """Return how many steps all segments have once they are cut; None if they differ.
+
+        It is found once, and then a batch of equal segments waits for no device.
+        """
+        if steps not in self._lengths:
+            assert self.preferences is not None  # who asks has drawn from them
+            index = self.preferences.segments
+            lengths = index.length if steps is None else index.length.clamp(max=steps)
+            shortest, longest = int(lengths.min()), int(lengths.max())
+            is_known = shortest == longest and self.dataset.replay.holds(index)
+            self._lengths[steps] = longest if is_known else None
+        return self._lengths[steps]
 
     def _windows(self, sizes: WindowSizes) -> WindowBatch:
         windows = self._sampler_of(sizes).draw(self._generators["transitions"])

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pbrl.batches import BatchSteps
 from pbrl.feedback import LabelledQueries
 from pbrl.pairs import LabelledPairs, OfflineBatchSizes, ScoredSegments
 from pbrl.randomness import Generators
@@ -10,6 +13,7 @@ from pbrl.segments import SegmentIndex
 from pbrl.training.offline import PURPOSES
 from pbrl.training.offline_batches import OfflineSampler, best_episodes, cut
 from pbrl.windows import WindowSizes
+from tests.agents import tape
 from tests.training.point_mass import STEPS, make_data, make_dataset
 
 
@@ -174,6 +178,49 @@ def test_windows_are_seen_as_the_agent_sees_and_padding_stays_zero():
     assert torch.equal(plain.rows, seen.rows)
     torch.testing.assert_close(seen.observations[seen.mask], plain.observations[plain.mask] + 7)
     assert bool((seen.observations[~seen.mask] == 0).all())
+
+
+@pytest.mark.parametrize("name", [
+    "pairs", "whole pairs", "lists", "transitions", "without last steps", "of the best",
+    "of several steps", "windows",
+])  # fmt: skip
+def test_no_batch_but_the_first_waits_for_the_device(name, monkeypatch):
+    dataset, preferences = make_data(num_pairs=20)
+    sizes = {
+        "pairs": OfflineBatchSizes(pairs=3, segment_steps=6),
+        "whole pairs": OfflineBatchSizes(pairs=3),
+        "lists": OfflineBatchSizes(lists=2, items=3, segment_steps=6),
+        "of several steps": OfflineBatchSizes(
+            transitions=4, steps=BatchSteps(num_rewards=3, num_actions=5)
+        ),
+        "windows": OfflineBatchSizes(windows=WindowSizes(number=3, steps=8)),
+    }.get(name, OfflineBatchSizes(transitions=4))
+    if name == "lists":
+        index = preferences.segments
+        preferences = ScoredSegments(index, torch.arange(float(len(index))))
+    if name == "without last steps":
+        dataset = replace(dataset, has_last_observations=False)
+    best = best_episodes(dataset, 0.25) if name == "of the best" else None
+    made = sampler((dataset, preferences), episodes=best)
+    made.draw(sizes)
+    with tape.never_waiting(monkeypatch):
+        made.draw(sizes)
+
+
+@pytest.mark.parametrize(("lengths", "steps"), [((6, 9), None), ((6, 9), 8), ((4, 9), 5)])
+def test_segments_that_stay_unequal_are_padded_to_the_longest_of_their_batch(lengths, steps):
+    dataset, preferences = make_data(num_pairs=20)
+    labelled = preferences.labelled
+    length = labelled.index.length.clone()
+    length[:10], length[10:] = lengths[0], lengths[1]
+    index = SegmentIndex(labelled.index.episode, labelled.index.start, length)
+    uneven = LabelledPairs(type(labelled)(index, labelled.labels, labelled.weights))
+    made = sampler((dataset, uneven))
+    found = {
+        made.draw(OfflineBatchSizes(pairs=1, segment_steps=steps)).pairs.segments.mask.shape[-1]
+        for _ in range(20)
+    }
+    assert found == {min(length, steps or length) for length in lengths}
 
 
 def test_windows_that_no_episode_has_are_refused_before_learning():
