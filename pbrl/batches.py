@@ -1,4 +1,4 @@
-"""What an update of an agent learns from: transitions of one step, or of several."""
+"""What an update of an agent learns from: transitions of one step or of several, or whole rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -63,6 +63,20 @@ class MultiStepBatch(Batch):
         )
 
 
+@dataclass(frozen=True)
+class Rollout(Batch):
+    """The newest steps of every environment, in the order in which they were taken.
+
+    Axes of time and environment, `[time, env]`, stand in place of that of the batch.
+
+    Attributes:
+        is_last: whether nothing follows a step here: its episode ended with it, terminated or
+            truncated, or it is the newest one.
+    """
+
+    is_last: Bool[Tensor, "*seed batch"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class BatchSteps:
     """How far the transitions of an update reach.
@@ -91,6 +105,21 @@ class BatchSteps:
 
 
 ONE_STEP = BatchSteps()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewestSteps:
+    """That an update learns from the newest steps of every environment, and from each step once.
+
+    Attributes:
+        num_steps: of every environment; an update is due whenever so many more have been taken.
+    """
+
+    num_steps: int
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
 
 
 def multistep(batch: Batch, steps: BatchSteps) -> MultiStepBatch:

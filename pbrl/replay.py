@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 
-from pbrl.batches import ONE_STEP, Batch, BatchSteps
+from pbrl.batches import ONE_STEP, Batch, BatchSteps, Rollout
 from pbrl.episodes import EpisodeTable
 from pbrl.retained import RetainedSegments
 from pbrl.ring import StepRing
 from pbrl.segments import SegmentIndex, Segments
-from pbrl.transitions import multistep_transitions, transitions
+from pbrl.transitions import multistep_transitions, newest_steps, transitions
 from pbrl.window_starts import WindowStarts
 
 __all__ = ["Batch", "ReplayBuffer", "RewardFunction"]
@@ -279,6 +279,23 @@ class ReplayBuffer:
             place = ring.place(*self._episodes.locate(index))
             return transitions(ring, self._episodes, place)
         return multistep_transitions(ring, self._episodes, index, steps, last_steps=last_steps)
+
+    def newest(self, num_steps: int) -> Rollout:
+        """Return the newest steps of every environment, in the order in which they were taken.
+
+        Args:
+            num_steps: of every environment.
+
+        Raises:
+            ValueError: if the buffer holds fewer.
+        """
+        num_held = self._ring.rows_written - self._ring.oldest_row
+        if not 1 <= num_steps <= num_held:
+            raise ValueError(
+                f"num_steps must lie in [1, {num_held}], the steps of every environment in the "
+                f"buffer, got {num_steps}"
+            )
+        return newest_steps(self._ring, self._episodes, num_steps)
 
     def completed_episodes(self, last: int | None = None) -> Int[Tensor, " episode"]:
         """Return the ids of complete episodes with steps in the buffer, oldest completion first.

@@ -65,6 +65,13 @@ class RunningMoments(nn.Module):
         )
         return (values - mean) / std
 
+    def restore(self, values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+        """Return values * std + mean in the type of `values`, which undoes `standardize`."""
+        mean, std = (
+            self._aligned(moment.to(values.dtype), values) for moment in (self.mean, self.std)
+        )
+        return values * std + mean
+
     def _aligned(self, moment: Tensor, values: Tensor) -> Tensor:
         """Return a moment with axes of size 1 after that of seeds, as many as `values` has more."""
         seeds, shape = moment.shape[: self.count.ndim], moment.shape[self.count.ndim :]

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int, Real
 from torch import Tensor
 
-from pbrl.batches import Batch, BatchSteps, MultiStepBatch
+from pbrl.batches import Batch, BatchSteps, MultiStepBatch, Rollout
 from pbrl.episodes import EpisodeTable
 from pbrl.ring import StepRing
 from pbrl.segments import SegmentIndex
@@ -61,6 +61,20 @@ def multistep_transitions(
         later_observations=later,
         is_whole=num_left >= steps.num_actions + (not last_steps),
     )
+
+
+def newest_steps(ring: StepRing, episodes: EpisodeTable, num_steps: int) -> Rollout:
+    """Return the newest steps of every environment, which the ring holds, in their order."""
+    device = ring.rewards.device
+    rows = torch.arange(ring.rows_written - num_steps, ring.rows_written, device=device)
+    envs = torch.arange(ring.num_envs, device=device)
+    place = ring.place(rows[:, None].expand(-1, ring.num_envs), envs[None])  # [time, env]
+    steps = transitions(ring, episodes, place.flatten())
+    episode = ring.episode[place]
+    is_last = torch.ones_like(place, dtype=torch.bool)
+    is_last[:-1] = episode[1:] != episode[:-1]
+    shaped = {name: part.unflatten(0, place.shape) for name, part in vars(steps).items()}
+    return Rollout(**shaped, is_last=is_last)
 
 
 def outcome(

@@ -12,8 +12,9 @@ from pbrl.agents.iql import IQL, IQLConfig
 from pbrl.agents.p_iql import JointPIQL
 from pbrl.agents.policies import PolicyConfig
 from pbrl.agents.policy_scores import PolicyScoreConfig
+from pbrl.agents.ppo import PPO, PPOConfig
 from pbrl.agents.sac import SAC, SACConfig
-from pbrl.batches import Batch
+from pbrl.batches import Batch, Rollout
 from pbrl.encoders import EncoderConfig
 from pbrl.pairs import ListBatch, OfflineBatch, PairBatch
 from pbrl.seeds import AgentStack, check_takes_seeds, joined_batches
@@ -28,6 +29,18 @@ CONFIGS = {
     "sac, late actor": (
         SAC,
         SACConfig(hidden_sizes=(8,), actor_update_every=2, initialization="torch"),
+    ),
+    "ppo": (
+        PPO,
+        PPOConfig(
+            hidden_sizes=(8,),
+            value_hidden_sizes=(8,),
+            horizon=TIME,
+            num_epochs=2,
+            num_minibatches=3,
+            entropy_weight=0.1,
+            largest_gradient=0.05,
+        ),
     ),
     "iql": (IQL, IQLConfig(policy=GAUSSIAN, hidden_sizes=(8, 8), policy_decay_updates=10)),
     "iql, fixed variance": (IQL, IQLConfig(policy=THIN, hidden_sizes=(8,), num_critics=3)),
@@ -83,7 +96,27 @@ def batch_of(seed: int, step: int) -> OfflineBatch | Batch:
     )
 
 
+def rollout_of(seed: int, step: int) -> Rollout:
+    """Steps of a few environments in their order, drawn for one seed and one update."""
+    draws = torch.Generator().manual_seed(100 * seed + step)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn((TIME, BATCH, *shape), generator=draws)
+
+    terminated = (normal() > 1).float()
+    return Rollout(
+        normal(OBS),
+        normal(ACT).clamp(-0.9, 0.9),
+        normal(),
+        normal(OBS),
+        terminated,
+        is_last=terminated.bool() | (normal() > 1),
+    )
+
+
 def given(kind, seed: int, step: int):
+    if kind is PPO:
+        return rollout_of(seed, step)
     batch = batch_of(seed, step)
     return batch.transitions if kind is SAC else batch
 
@@ -127,7 +160,7 @@ def test_seeds_do_not_touch_each_other():
     assert difference.abs().max() > 0.1
 
 
-@pytest.mark.parametrize("name", ["sac", "cpl", "iql"])
+@pytest.mark.parametrize("name", ["sac", "ppo", "cpl", "iql"])
 def test_a_member_goes_on_alone_and_in_another_stack(name):
     """As after an interruption, or where a seed ends before the others."""
     kind, config = CONFIGS[name]

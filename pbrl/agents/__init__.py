@@ -30,6 +30,7 @@ AGENTS: Mapping[str, str] = {
     "ipl": "pbrl.agents.ipl:IPL",
     "oppo": "pbrl.agents.oppo:OPPO",
     "pearl": "pbrl.agents.iql:IQL",
+    "ppo": "pbrl.agents.ppo:PPO",
     "preference-transformer": "pbrl.agents.iql:IQL",
     "sac": "pbrl.agents.sac:SAC",
     **dict.fromkeys(("drqv2", "taco"), "pbrl.agents.drqv2:DrQv2"),

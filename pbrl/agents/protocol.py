@@ -5,7 +5,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from pbrl.batches import Batch, BatchSteps
+from pbrl.batches import Batch, BatchSteps, NewestSteps
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes
 
 BatchT_contra = TypeVar("BatchT_contra", contravariant=True)
@@ -36,7 +36,7 @@ class Agent(Protocol[BatchT_contra]):
 
 @runtime_checkable
 class OnlineAgent(Agent[Batch], Protocol):
-    """A policy that learns from the transitions of a replay buffer while they are made.
+    """A policy that learns from the steps of a replay buffer while they are made.
 
     Attributes:
         action_dim: size of an action.
@@ -45,8 +45,8 @@ class OnlineAgent(Agent[Batch], Protocol):
     action_dim: int
 
     @property
-    def batch_steps(self) -> BatchSteps:
-        """How far the transitions of an update reach."""
+    def batch_steps(self) -> BatchSteps | NewestSteps:
+        """What an update learns from: transitions that reach so far, or all of the newest steps."""
         ...
 
     def reset_critic(self) -> None:

@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -16,11 +16,33 @@ Parts = Mapping[str, nn.Module | torch.optim.Optimizer | None]
 """By name; None where a configuration has no such part."""
 
 
-def descend(optimizer: torch.optim.Optimizer, loss: Float[Tensor, "*seed"]) -> None:
-    """Take one step down a loss; seeds that are trained at once share no parameter."""
+def descend(
+    optimizer: torch.optim.Optimizer,
+    loss: Float[Tensor, "*seed"],
+    largest_gradient: float | None = None,
+) -> None:
+    """Take one step down a loss; seeds that are trained at once share no parameter.
+
+    Args:
+        optimizer: of the parameters to move.
+        loss: of each seed.
+        largest_gradient: norm over all of a seed's parameters to which its gradient is shortened
+            where it is longer; None leaves it.
+    """
     optimizer.zero_grad()
     loss.sum().backward()
+    if largest_gradient is not None:
+        parameters = [one for group in optimizer.param_groups for one in group["params"]]
+        shorten([one.grad for one in parameters if one.grad is not None], largest_gradient, loss)
     optimizer.step()
+
+
+def shorten(gradients: Sequence[Tensor], largest: float, like: Float[Tensor, "*seed"]) -> None:
+    """Shorten gradients in place where their common norm, of each seed, exceeds the largest."""
+    squares = [one.square().flatten(like.ndim).sum(-1) for one in gradients]
+    scale = (largest / torch.stack(squares).sum(0).sqrt()).clamp(max=1.0)
+    for one in gradients:
+        one.mul_(scale.reshape(*scale.shape, *(1,) * (one.ndim - scale.ndim)))
 
 
 def state_of_parts(parts: Parts, num_updates: int) -> dict[str, Any]:

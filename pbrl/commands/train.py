@@ -34,7 +34,8 @@ class TrainOptions:
         env: environment id, such as dmc/walker-walk, metaworld/window-open-v3 or gym/Pendulum-v1.
         agent: sac learns from true reward (the oracle), pebble, qpa and surf from preferences;
             hindsight-prior is pebble, qpa-hindsight-prior qpa, surf-hindsight-prior surf, with a
-            prior over steps; drqv2 and taco learn from true reward, and see images.
+            prior over steps; ppo learns from true reward and pref-ppo from preferences, in many
+            environments at once; drqv2 and taco learn from true reward, and see images.
         representation: let actor and critics see states through TACO's codes (taco), or the learned
             reward (taco-reward).
         preset: sizes that two cores manage, the numbers of the method's own code, or those of the
@@ -66,6 +67,8 @@ class TrainOptions:
         "hindsight-prior",
         "qpa-hindsight-prior",
         "surf-hindsight-prior",
+        "ppo",
+        "pref-ppo",
         "drqv2",
         "taco",
     ] = "qpa"

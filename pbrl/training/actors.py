@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pbrl.agents.acting import ActsByHistory, policy_of
 from pbrl.agents.policies import Policy as DensityPolicy
 from pbrl.agents.policies import evaluating
+from pbrl.agents.ppo import PPO
 from pbrl.agents.sac import SAC
 from pbrl.agents.tanh_gaussian import squash
 from pbrl.envs.vector import SerialVectorEnv
@@ -103,7 +104,7 @@ def load_saved_policy(path: Path, observation_dim: int, action_dim: int) -> Save
     if is_run(path) and OFFLINE_KEY in read_config(path):
         saved = _load_offline(path)
     else:
-        saved = _of_sac(load_sac(path))
+        saved = _of_gaussian(_load_gaussian(path))
     if saved.dimensions != (observation_dim, action_dim):
         raise ValueError(
             f"the policy {path} maps {saved.dimensions[0]} observed numbers to "
@@ -123,9 +124,17 @@ def load_sac(path: Path) -> SAC:
         FileNotFoundError: if there is none of these.
         ValueError: if the file holds another kind of agent.
     """
+    agent = _load_gaussian(path)
+    if not isinstance(agent, SAC):
+        raise ValueError(f"the agent of {path} is a {type(agent).__name__}, and SAC is needed")
+    return agent
+
+
+def _load_gaussian(path: Path) -> SAC | PPO:
+    """Return an agent on states that was saved; see `load_sac`."""
     if path.suffix != SB3_SUFFIX:
         agent, config = load_agent(path)
-        if not isinstance(agent, SAC):
+        if not isinstance(agent, SAC | PPO):
             raise ValueError(f"the agent of {path} is {config.agent}, which sees images")
         return agent
     from pbrl.agents.sb3_format import from_sb3
@@ -135,7 +144,7 @@ def load_sac(path: Path) -> SAC:
     return from_sb3(path, generator=torch.Generator().manual_seed(0))
 
 
-def _of_sac(agent: SAC) -> SavedPolicy:
+def _of_gaussian(agent: SAC | PPO) -> SavedPolicy:
     def sample(observations: Tensor, noise: Tensor) -> Tensor:
         mean, log_std = agent.distribution(observations)
         return squash(mean, log_std, noise)[0]

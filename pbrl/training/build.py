@@ -10,6 +10,7 @@ from gymnasium.vector import VectorEnv
 
 from pbrl import envs
 from pbrl.agents.drqv2 import DrQv2
+from pbrl.agents.ppo import PPO
 from pbrl.agents.protocol import OnlineAgent
 from pbrl.agents.sac import SAC
 from pbrl.intrinsic import IntrinsicReward
@@ -106,7 +107,16 @@ def build_agent(
     sizes, generator = dimensions(env), generators["agent"]
     if config.drqv2 is not None:
         return DrQv2(config.drqv2, *sizes, device=config.device, generator=generator)
+    if config.ppo is not None:
+        return PPO(config.ppo, *sizes, device=config.device, generator=generator)
     return SAC(config.sac, *sizes, device=config.device, generator=generator)
+
+
+def agent_class(config: TrainConfig) -> type[DrQv2 | PPO | SAC]:
+    """Return the class of the configured agent."""
+    if config.drqv2 is not None:
+        return DrQv2
+    return SAC if config.ppo is None else PPO
 
 
 def build_replay(config: TrainConfig, env: VectorEnv[Any, Any, Any]) -> ReplayBuffer:

@@ -20,12 +20,14 @@ def with_codes(config: TrainConfig, representation: Representation) -> TrainConf
             of the reward ensemble, "none" changes nothing.
 
     Raises:
-        ValueError: if the run sees images, or has no reward to learn.
+        ValueError: if the run sees images, its agent takes no codes, or it has no reward to learn.
     """
     if representation == "none":
         return config
     if config.environment.pixels is not None:
         raise ValueError(f"{config.agent} sees images: TACO on these is the agent taco")
+    if representation == "taco" and config.ppo is not None:
+        raise ValueError(f"{config.agent} has no codes: taco is for SAC, or take taco-reward")
     name = f"{config.agent}-{representation}"
     codes = StateCodesConfig()
     if config.preset == "cpu":

@@ -1,9 +1,11 @@
 """The configuration of an online run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from pbrl.agents.drqv2 import DrQv2Config
+from pbrl.agents.ppo import PPOConfig
 from pbrl.agents.recorded import Updates, check_updates
 from pbrl.agents.sac import SACConfig
 from pbrl.envs.pixels import PixelConfig
@@ -19,6 +21,12 @@ from pbrl.rewards import RewardConfig
 from pbrl.training.threads import check_threads
 
 Control = Literal["none", "shuffled-labels", "flipped-labels"]
+# What says how an agent draws from the replay, as it must stay for one that does not.
+NOT_DRAWN: Mapping[str, Any] = {
+    "batch_size": 256,
+    "updates_per_step": 1.0,
+    "replay_rule": ReplayRuleConfig(),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +104,9 @@ class TrainConfig:
         environment: number and kind of environments.
         sac: the agent's networks and rates.
         drqv2: those of an agent that sees images, and learns instead of it where they are given.
+        ppo: those of an agent that learns from its newest steps, instead of `sac` where they are
+            given. What says how others draw from the replay (`batch_size`, `updates_per_step`,
+            `replay_rule`, seed steps, updates to warm up) has no meaning then.
         batch_size: transitions per update.
         updates_per_step: agent updates per environment step; the papers use 1.
         seed_steps: first steps, taken with uniformly random actions and without updates.
@@ -127,6 +138,7 @@ class TrainConfig:
     environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
     sac: SACConfig = field(default_factory=SACConfig)
     drqv2: DrQv2Config | None = None
+    ppo: PPOConfig | None = None
     batch_size: int = 256
     updates_per_step: float = 1.0
     seed_steps: int = 1_000
@@ -159,6 +171,7 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         self._check_images()
+        self._check_newest()
         if self.updates_per_step <= 0:
             raise ValueError(f"updates_per_step must be positive, got {self.updates_per_step}")
         if self.seed < 0 or self.seed_steps < 0:
@@ -169,6 +182,34 @@ class TrainConfig:
             raise ValueError(
                 f"replay_capacity must hold a batch of {self.batch_size}, "
                 f"got {self.replay_capacity}"
+            )
+
+    def _check_newest(self) -> None:
+        """Refuse with PPO what would do nothing, or show it steps of another policy."""
+        if self.ppo is None:
+            return
+        for name, value in {**NOT_DRAWN, "seed_steps": 0, "drqv2": None}.items():
+            if getattr(self, name) != value:
+                raise ValueError(
+                    f"{name} must be {value} with ppo, which learns from its newest ppo.horizon "
+                    f"steps of every environment alone, got {getattr(self, name)}"
+                )
+        preferences = self.preferences
+        if preferences is not None and preferences.warm_up_updates:
+            raise ValueError(
+                "preferences.warm_up_updates must be 0 with ppo, which learns from no steps of "
+                f"the exploration afterwards, got {preferences.warm_up_updates}"
+            )
+        num_steps, capacity = self.ppo.horizon * self.environment.num_envs, self.replay_capacity
+        if num_steps < self.ppo.num_minibatches:
+            raise ValueError(
+                f"ppo.num_minibatches must be at most the {num_steps} steps of an update, "
+                f"ppo.horizon times num_envs, got {self.ppo.num_minibatches}"
+            )
+        if capacity is not None and capacity < num_steps:
+            raise ValueError(
+                f"replay_capacity must hold the {num_steps} steps of an update, ppo.horizon times "
+                f"num_envs, got {capacity}"
             )
 
     def _check_images(self) -> None:

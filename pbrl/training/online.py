@@ -13,7 +13,7 @@ from pbrl.agents.recorded import Updates, check_recordable, make_update
 from pbrl.intrinsic import IntrinsicReward
 from pbrl.randomness import Generators
 from pbrl.replay import Batch, ReplayBuffer
-from pbrl.training.batches import draw_batch
+from pbrl.training.batches import make_experience
 from pbrl.training.collector import Collector
 from pbrl.training.config import TrainConfig
 from pbrl.training.preferences import PreferenceReward
@@ -29,7 +29,8 @@ class OnlineLoop:
 
     The loop of PEBBLE (Lee et al. 2021, algorithm 2): random actions, exploration by intrinsic
     reward, then sessions in which queries are asked, the reward is learned and the replay buffer
-    relabelled, with agent updates at every step. Methods differ by the parts they bring.
+    relabelled, with agent updates at every step. Methods differ by the parts they bring; an agent
+    asks for the steps that it learns from, which says when too (`pbrl.training.batches`).
 
     Args:
         config: the run.
@@ -64,6 +65,14 @@ class OnlineLoop:
         self.intrinsic = intrinsic
         self.generators = generators
         self.episode_length = episode_length
+        self.experience = make_experience(
+            agent.batch_steps,
+            config,
+            replay=collector.replay,
+            source=source,
+            intrinsic=intrinsic,
+            generator=generators["replay"],
+        )
         self.step = 0
         self.num_updates = 0
         self.session_metrics: Metrics = {}
@@ -146,20 +155,11 @@ class OnlineLoop:
             self._session = None
             if self.source.is_ready and not was_ready:
                 self._switch()
-        past_seed = self.step - self.config.seed_steps
-        return max(0, int(past_seed * self.config.updates_per_step) - self.num_updates)
+        return max(0, self.experience.num_due(self.step) - self.num_updates)
 
     def draw(self) -> Batch:
         """Return what the agent learns from next."""
-        return draw_batch(
-            self.replay,
-            self.config.batch_size,
-            source=self.source,
-            rule=self.config.replay_rule,
-            intrinsic=self.intrinsic,
-            generator=self.generators["replay"],
-            steps=self.agent.batch_steps,
-        )
+        return self.experience.draw()
 
     @property
     def updates(self) -> Updates:
@@ -193,11 +193,7 @@ class OnlineLoop:
     def _switch(self) -> None:
         """Leave exploration: a fresh critic, warmed up on the relabelled buffer."""
         self.agent.reset_critic()
-        assert self.config.preferences is not None
-        for _ in range(self.config.preferences.warm_up_updates):
-            batch = self.replay.sample(
-                self.config.batch_size, self.generators["replay"], steps=self.agent.batch_steps
-            )
+        for batch in self.experience.warm_up():
             self.update(batch)
 
     @property

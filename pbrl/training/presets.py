@@ -23,6 +23,7 @@ from pbrl.training.code_presets import Representation, with_codes
 from pbrl.training.config import Control, PreferenceConfig, TrainConfig
 from pbrl.training.hindsight_presets import WITH_PRIOR, with_prior
 from pbrl.training.pixel_presets import ON_IMAGES, pixel_config
+from pbrl.training.ppo_presets import WITH_PPO, with_ppo
 from pbrl.training.preset_numbers import (
     CPU_SOURCES,
     CPU_TASKS,
@@ -40,7 +41,7 @@ from pbrl.training.worlds_presets import with_worlds
 
 Preset = Literal["cpu", "paper", "ppe", "worlds"]
 PRESETS: tuple[Preset, ...] = ("cpu", "paper", "ppe", "worlds")
-AGENTS = ("sac", "pebble", "qpa", "surf", *WITH_PRIOR, *ON_IMAGES)
+AGENTS = ("sac", "pebble", "qpa", "surf", *WITH_PRIOR, *WITH_PPO, *ON_IMAGES)
 
 
 _SAME_TASKS = {"mjx": "dmc"}  # sources that run the tasks of another one
@@ -64,8 +65,9 @@ def make_config(
         env: environment id.
         agent: "sac" learns from true reward, "pebble", "qpa" and "surf" from preferences;
             "hindsight-prior" is PEBBLE, "qpa-hindsight-prior" QPA and "surf-hindsight-prior" SURF,
-            with what a world model looks back on; "drqv2" and "taco" learn from true reward, of
-            images.
+            with what a world model looks back on; "ppo" learns from true reward and "pref-ppo"
+            from preferences, in many environments at once; "drqv2" and "taco" learn from true
+            reward, of images.
         preset: see the module.
         teacher: name of a simulated teacher, or its configuration.
         sampler: name of a sampler, or its configuration; by default the method's own.
@@ -92,7 +94,7 @@ def make_config(
         )
         plain = with_codes(plain, representation)
         return with_worlds(plain) if preset == "worlds" else plain
-    if agent in (*ON_IMAGES, "sac"):
+    if agent in (*ON_IMAGES, "sac", "ppo"):
         asked = {"control": control != "none", "teacher": teacher != "oracle", "sampler": sampler}
         given = [name for name, is_given in asked.items() if is_given]
         if given:
@@ -101,17 +103,17 @@ def make_config(
             )
     if agent in ON_IMAGES:
         return pixel_config(env, agent, preset=preset, seed=seed)
-    if agent in WITH_PRIOR:
+    if agent in (*WITH_PRIOR, *WITH_PPO):
         plain = make_config(
             env,
-            WITH_PRIOR[agent],
+            {**WITH_PRIOR, **WITH_PPO}[agent],
             preset=preset,
             teacher=teacher,
             sampler=sampler,
             control=control,
             seed=seed,
         )
-        return with_prior(plain, agent)
+        return with_prior(plain, agent) if agent in WITH_PRIOR else with_ppo(plain, agent)
     numbers = _numbers(f"{source}/{task}", source, agent, preset)
     preferences = None
     if agent != "sac":

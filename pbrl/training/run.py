@@ -9,9 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from pbrl.agents.drqv2 import DrQv2
 from pbrl.agents.protocol import OnlineAgent
-from pbrl.agents.sac import SAC
 from pbrl.queries.follower import Follower
 from pbrl.queries.teachers import Teacher
 from pbrl.randomness import Generators, derived_seed
@@ -19,6 +17,7 @@ from pbrl.seeds import check_takes_seeds
 from pbrl.training.build import (
     EVALUATION_ENV,
     RANDOM_POLICY,
+    agent_class,
     build_agent,
     build_loop,
     make_env,
@@ -102,7 +101,7 @@ def train_seeds(
         ValueError: see `train`, and if the method takes no axis of seeds.
         OSError: if a folder cannot be written.
     """
-    check_takes_seeds(SAC if config.drqv2 is None else DrQv2)
+    check_takes_seeds(agent_class(config))
     if not resume:
         for folder in folders.values():
             check_free(folder)

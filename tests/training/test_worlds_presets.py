@@ -5,7 +5,7 @@ import pytest
 
 from pbrl.training.presets import make_config
 from pbrl.training.run import train
-from pbrl.training.worlds_presets import NUM_WORLDS, ROUND
+from pbrl.training.worlds_presets import EPISODE_STEPS, SAC_WORLDS
 
 ENV = "mjx/cartpole-swingup"
 
@@ -15,10 +15,11 @@ def test_a_thousand_worlds_share_few_updates_of_large_batches(agent):
     config = make_config(ENV, agent, preset="worlds")
     assert (config.preset, config.env, config.agent) == ("worlds", ENV, agent)
     assert config.environment.num_envs == 1_024
-    assert config.updates_per_step * NUM_WORLDS == 2  # per step of all
+    assert config.updates_per_step * SAC_WORLDS == 2  # per step of all
     assert config.batch_size == 32_768
     assert config.replay_capacity == 10_485_760
-    assert config.steps % ROUND == config.eval_every % ROUND == 0
+    steps = SAC_WORLDS * EPISODE_STEPS
+    assert config.steps % steps == config.eval_every % steps == 0
     assert (config.preferences is None) == (agent == "sac")
 
 
@@ -27,7 +28,7 @@ def test_sessions_are_held_when_all_episodes_end():
     schedule, sampler = config.preferences.schedule, config.preferences.sampler
     assert schedule.first_step == schedule.interval == 1_024_000
     assert schedule.budget // schedule.session_size * schedule.interval < config.steps
-    assert sampler.pool == config.replay_rule.recent_episodes == NUM_WORLDS
+    assert sampler.pool == config.replay_rule.recent_episodes == SAC_WORLDS
     assert make_config(ENV, "qpa", preset="worlds", sampler="uniform").preferences.sampler.pool
 
 
