@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pbrl.agents.dtr import DTR, DTRConfig
+from pbrl.agents.dtr import DTR
+from pbrl.agents.dtr_config import DTRConfig
 from pbrl.agents.history import ActingHistory
 from pbrl.agents.learning_rates import RateSchedule
 from pbrl.agents.oppo import OPPO

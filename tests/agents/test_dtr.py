@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from pbrl.agents.dt import DecisionTransformer, DTConfig
-from pbrl.agents.dtr import DTR, DTRConfig
+from pbrl.agents.dtr import DTR
+from pbrl.agents.dtr_config import DTRConfig
 from pbrl.agents.learning_rates import RateSchedule
 from pbrl.agents.sequence_policy import SequencePolicyConfig
 from pbrl.offline.windows import WindowSampler

@@ -28,7 +28,7 @@ SEQUENCES = {
     "oppo": (OPPO, test_oppo.SMALL, test_oppo.batch_for),
     "oppo, alternating": (OPPO, test_oppo.HUMAN, test_oppo.batch_for),
     "oppo, scripted": (OPPO, test_oppo.SCRIPTED, test_oppo.batch_for),
-    "dppo, predictor": (DPPO, replace(test_dppo.SMALL, predictor_updates=8), test_dppo.batch_for),
+    "dppo, predictor": (DPPO, replace(test_dppo.SMALL, predictor_updates=5), test_dppo.batch_for),
     "dppo": (DPPO, replace(test_dppo.SMALL, predictor_updates=1), test_dppo.batch_for),
     "dt": (DecisionTransformer, test_dtr.SMALL, None),
     "dtr": (DTR, replace(test_dtr.SMALL_DTR, slow_every=2), None),

@@ -10,7 +10,7 @@ from typing import Any
 
 from pbrl.agents.dppo import DPPOConfig
 from pbrl.agents.dt import DTConfig
-from pbrl.agents.dtr import DTRConfig
+from pbrl.agents.dtr_config import DTRConfig
 from pbrl.agents.learning_rates import RateSchedule
 from pbrl.agents.oppo_config import OPPOConfig
 from pbrl.agents.policies import PolicyConfig
