@@ -69,11 +69,13 @@ def test_legal_windows_by_hand():
     driver = Driver(num_envs=1, num_rows=100)
     for time in range(10):  # lengths 5, 2, 3
         driver.step(ending={0} if time in (4, 6, 9) else set())
-    first, number = driver.table.window_starts(torch.tensor([0, 1, 2, 77]), 3, oldest_row=0)
+    starts = driver.table.window_starts(torch.tensor([0, 1, 2, 77]), 3, oldest_row=0)
+    first, number = starts.first, starts.bounds - starts.before
     assert number.tolist() == [3, 0, 1, 0]
     assert first.tolist()[:3] == [0, 0, 0]
     # Rows 0 and 1 overwritten: starts 2 of episode 0 and 0 of episode 2 are left.
-    first, number = driver.table.window_starts(torch.tensor([0, 1, 2]), 3, oldest_row=2)
+    starts = driver.table.window_starts(torch.tensor([0, 1, 2]), 3, oldest_row=2)
+    first, number = starts.first, starts.bounds - starts.before
     assert number.tolist() == [1, 0, 1]
     assert first.tolist() == [2, 0, 0]
     assert driver.table.completed_ids(4).tolist() == [0, 1, 2]
