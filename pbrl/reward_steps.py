@@ -93,10 +93,16 @@ class RecordedStep:
     def __init__(
         self, learner: TakesSteps, data: StepData, recorder: Recorder | None = None
     ) -> None:
-        self._learner = learner
-        self._data = data
+        seeds = data.training.weights.shape[:-2]
+
+        # No method of self: without a circle the memory of the graphs is free once the fit is over.
+        def run(batch: Tensor) -> Results:
+            tally = Tally(batch.device, *seeds)
+            learner.take_step(data.training, batch, tally, data.generator, data.unlabelled)
+            return {"sums": tally.sums}
+
         self._recordings = Recordings(
-            self._run,
+            run,
             optimizers=lambda: [learner.optimizer],
             generator=data.generator,
             recorder=recorder,
@@ -105,10 +111,3 @@ class RecordedStep:
     def __call__(self, batch: Int[Tensor, "*seed member pair"], tally: Tally) -> None:
         """Take a gradient step and count what it came to."""
         tally.add_step(self._recordings(batch)["sums"])
-
-    def _run(self, batch: Tensor) -> Results:
-        data = self._data
-        seeds = data.training.weights.shape[:-2]
-        tally = Tally(batch.device, *seeds)
-        self._learner.take_step(data.training, batch, tally, data.generator, data.unlabelled)
-        return {"sums": tally.sums}
