@@ -58,3 +58,12 @@ def test_state_travels_and_reset_forgets():
     moments.reset()
     assert moments.count == 0
     assert not moments.mean.any()
+
+
+def test_what_was_standardised_is_restored():
+    moments = RunningMoments(2)
+    moments.update(torch.tensor([[1.0, 10.0], [3.0, 10.0], [8.0, 10.0]]))
+    values = torch.tensor([[0.5, -2.0], [4.0, 10.0]])
+    torch.testing.assert_close(moments.restore(moments.standardize(values)), values)
+    # mean 4 and variance (9 + 1 + 16) / 2; the second number never varied
+    assert moments.restore(torch.tensor([1.0, 1.0])).tolist() == pytest.approx([4 + 13**0.5, 11])

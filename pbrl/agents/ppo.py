@@ -1,6 +1,6 @@
 """Proximal policy optimization (Schulman et al. 2017, arXiv 1707.06347) for many worlds."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from pbrl.agents.ppo_losses import (
     standardized,
     value_loss,
 )
+from pbrl.agents.ppo_steps import Judged
 from pbrl.agents.state import AgentOfParts, Parts, descend
 from pbrl.agents.tanh_gaussian import TanhGaussian, log_density, squash
 from pbrl.batches import Batch, NewestSteps, Rollout
@@ -83,37 +84,6 @@ class PPOConfig:
             ("largest_gradient", "above 0", self.largest_gradient > 0),
             ("log_std_bounds", "increasing", self.log_std_bounds[0] < self.log_std_bounds[1]),
         )
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Steps with what an update has found out about them, in one row.
-
-    Attributes:
-        inputs: what the networks see of the observations.
-        actions: what was done.
-        log_prob: its log density by the policy that did it.
-        advantages: standardised.
-        targets: of the value's network, standardised.
-    """
-
-    inputs: Float[Tensor, "*seed batch obs"]
-    actions: Float[Tensor, "*seed batch act"]
-    log_prob: Float[Tensor, "*seed batch"]
-    advantages: Float[Tensor, "*seed batch"]
-    targets: Float[Tensor, "*seed batch"]
-
-    def shuffled(self, order: Tensor, num_parts: int) -> "list[Judged]":
-        """Return the steps in this order, cut into parts of equal size; what is left over falls."""
-        size = order.shape[-1] // num_parts
-        order = order[..., : size * num_parts]
-        columns = []
-        for field in fields(self):
-            column = getattr(self, field.name)
-            time = order.ndim - 1
-            index = order if column.ndim == order.ndim else order[..., None]
-            columns.append(torch.take_along_dim(column, index, time).split(size, time))
-        return [Judged(*part) for part in zip(*columns, strict=True)]
 
 
 class PPO(AgentOfParts[PPOConfig]):

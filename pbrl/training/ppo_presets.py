@@ -14,7 +14,7 @@ from pbrl.training.config import NOT_DRAWN, PreferenceConfig, TrainConfig
 
 # What learns with PPO, and what it is with SAC.
 WITH_PPO: Mapping[str, str] = {"ppo": "sac", "pref-ppo": "pebble"}
-MORE_STEPS = 10  # than SAC: an on-policy method sees each step once
+MORE_STEPS = 20  # than SAC: an on-policy method sees each step once
 NUM_ENVS, NUM_BATCHED = 16, 64  # of environments one by one, and of batched physics
 BATCHED = "mjx/"
 STEPS_PER_UPDATE = 4_096

@@ -7,6 +7,7 @@ import torch
 
 from pbrl.agents.ppo import PPOConfig
 from pbrl.replay_rules import ReplayRuleConfig
+from pbrl.training.actors import load_sac, load_saved_policy
 from pbrl.training.build import build_loop
 from pbrl.training.run import load_policy, train
 from tests.training.test_online import finish, score, with_preferences
@@ -24,7 +25,7 @@ def on_policy(tiny_config):
         tiny_config.preferences,
         warm_up_updates=0,
         schedule=schedule,
-        learning=replace(tiny_config.preferences.learning, passes=40),
+        learning=replace(tiny_config.preferences.learning, passes=15),
     )
     return replace(
         tiny_config,
@@ -115,6 +116,11 @@ def test_a_run_goes_on_where_it_was_stopped(on_policy, tmp_path, monkeypatch):
     assert result.steps == STEPS
     assert result.score > 15
     assert result.labels_given == 60
+    saved = load_saved_policy(folder, 2, 1)
+    seen = torch.rand(4, 2)
+    assert saved.log_prob(seen, saved.sample(seen, torch.zeros(4, 1))).isfinite().all()
+    with pytest.raises(ValueError, match="is a PPO, and SAC is needed"):
+        load_sac(folder)
     policy, config = load_policy(folder)
     assert config == on_policy
     assert policy(torch.tensor([[0.5, 0.0]])).item() == pytest.approx(0.5, abs=0.35)
