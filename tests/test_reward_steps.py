@@ -9,7 +9,6 @@ from tests import test_reward_seeds
 from tests.agents import tape
 from tests.agents.updates import KEPT_REWARDS, data_of, make_reward
 
-
 LABELS = (40, 44)  # of two sessions: of 16, 16 and 8 pairs, then of 16, 16 and 12
 
 
