@@ -26,7 +26,7 @@ from speed.plan import Rates, million_labels, thousand_machines
 from speed.program import RESULTS, ROOT, chosen_of, circumstances, write_record
 
 from pbrl.training.plots import save_figure
-from pbrl.training.suite_report import replace_between_markers
+from pbrl.training.suite_report import put_on_page
 from pbrl.training.tables import markdown
 
 HEADER = ("more", "what", "from", "to", "rate there", "and there", "slope")
@@ -159,14 +159,12 @@ def write_page(record: Mapping[str, Any], page: Path) -> None:
     )
     if later := "; ".join(record.get("measured_later", ())):
         body = f"{body}\n\nMeasured later than the rest: {later}."
-    text = page.read_text(encoding="utf-8") if page.exists() else "# Scaling\n"
-    text = replace_between_markers(text, f"growth-{record['threads']}", body)
+    put_on_page(page, f"growth-{record['threads']}", body, heading="# Scaling\n")
     if {curve.axis for curve in measured} == set(AXES):
         parts = {"labels": million_labels, "machines": thousand_machines}
         for name, rows_of in parts.items():
             table = markdown(PLAN_HEADER, rows_of(Rates(measured), record["memory"]))
-            text = replace_between_markers(text, f"plan-{name}-{record['threads']}", table)
-    page.write_text(text, encoding="utf-8")
+            put_on_page(page, f"plan-{name}-{record['threads']}", table, heading="# Scaling\n")
 
 
 def _number(value: float) -> str:

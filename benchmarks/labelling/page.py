@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from pbrl.training.suite_report import replace_between_markers
+from pbrl.training.suite_report import put_on_page
 from pbrl.training.tables import markdown
 
 ROOT = Path(__file__).parents[2]
@@ -107,8 +107,7 @@ def _interval(interval: list[float]) -> str:
 def update_page(page: Path = PAGE, folder: Path = RECORDS) -> None:
     """Put what the records say into the page."""
     records = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
-    text = page.read_text(encoding="utf-8")
-    page.write_text(replace_between_markers(text, "labelling", body(records)), encoding="utf-8")
+    put_on_page(page, "labelling", body(records), heading="# Labelling\n")
 
 
 if __name__ == "__main__":

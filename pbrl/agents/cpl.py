@@ -193,8 +193,7 @@ class CPL(PolicyAgent[CPLConfig]):
 
     def prepare_update(self) -> None:
         """Set the rate."""
-        group = self.optimizer.param_groups[0]
-        group["lr"] = self._kept(group["lr"], self.learning_rate())
+        self._set_rate(self.optimizer, self.learning_rate())
 
     def learning_rate(self) -> float:
         """Return the rate of the next update."""

@@ -229,9 +229,9 @@ class DPPO(PolicyAgent[DPPOConfig]):
     def prepare_update(self) -> None:
         """Set the rate of the predictor, while it learns."""
         if self.is_predicting:
-            group = self.predictor_optimizer.param_groups[0]
-            rate = self.config.predictor_rate.at(self.num_updates)
-            group["lr"] = self._kept(group["lr"], rate)
+            self._set_rate(
+                self.predictor_optimizer, self.config.predictor_rate.at(self.num_updates)
+            )
 
     def _update_predictor(self, pairs: PairBatch, windows: WindowBatch | None) -> dict[str, Tensor]:
         config = self.config

@@ -217,6 +217,8 @@ class DecisionTransformer(AgentOfParts[DTConfig]):
         """
         if batch.windows is None:
             raise ValueError(f"the batch must hold what {self.batch_sizes} asks for")
+        if not self.is_recorded:
+            self.prepare_update()
         self.policy.train()
         _, loss, metrics = self.imitate(batch.windows)
         metrics["gradient_norm"] = self.step(loss)
@@ -224,8 +226,7 @@ class DecisionTransformer(AgentOfParts[DTConfig]):
 
     def prepare_update(self) -> None:
         """Set the rate."""
-        group = self.optimizer.param_groups[0]
-        group["lr"] = self._kept(group["lr"], self.config.rate.at(self.num_updates))
+        self._set_rate(self.optimizer, self.config.rate.at(self.num_updates))
 
     def imitate(
         self, windows: WindowBatch
@@ -253,8 +254,6 @@ class DecisionTransformer(AgentOfParts[DTConfig]):
 
     def step(self, loss: Tensor) -> Tensor:
         """Take one step of the optimiser and return the norm of the gradient before clipping."""
-        if not self.is_recorded:
-            self.prepare_update()
         self.optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.gradient_clip)

@@ -154,8 +154,7 @@ class DTR(AgentOfParts[DTRConfig]):
         config, done = self.config, self.num_updates
         self.imitator.is_recorded = self.is_recorded
         self.imitator.prepare_update()
-        group = self.critic_optimizer.param_groups[0]
-        group["lr"] = self._kept(group["lr"], config.critic_rate.at(done))
+        self._set_rate(self.critic_optimizer, config.critic_rate.at(done))
         eta = coefficient(config.max_coefficient, done, config.coefficient_updates)
         self._eta = self._kept(self._eta, eta)
 

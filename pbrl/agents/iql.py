@@ -153,8 +153,7 @@ class IQL(PolicyAgent[IQLConfig]):
 
     def prepare_update(self) -> None:
         """Set the policy's rate."""
-        group = self.policy_optimizer.param_groups[0]
-        group["lr"] = self._kept(group["lr"], self.policy_learning_rate())
+        self._set_rate(self.policy_optimizer, self.policy_learning_rate())
 
     def learn(
         self, batch: Batch, weights: Float[Tensor, "*seed batch"] | None = None

@@ -166,13 +166,8 @@ class OPPO(AgentOfParts[OPPOConfig]):
 
     def prepare_update(self) -> None:
         """Set the rates of policy and encoder."""
-        config = self.config
-        for optimizer, rate in (
-            (self.policy_optimizer, config.policy_rate),
-            (self.encoder_optimizer, config.encoder_rate),
-        ):
-            group = optimizer.param_groups[0]
-            group["lr"] = self._kept(group["lr"], rate.at(self.num_updates))
+        self._set_rate(self.policy_optimizer, self.config.policy_rate.at(self.num_updates))
+        self._set_rate(self.encoder_optimizer, self.config.encoder_rate.at(self.num_updates))
 
     def _learn_jointly(
         self, windows: Steps | None, pairs: Steps, labelled: PairBatch

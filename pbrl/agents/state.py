@@ -138,6 +138,11 @@ class AgentOfParts(ABC, Generic[ConfigT]):
             return held.fill_(value)
         return torch.tensor(value, device=self.device)
 
+    def _set_rate(self, optimizer: torch.optim.Optimizer, rate: float) -> None:
+        """Let an optimiser take its next step at this learning rate."""
+        group = optimizer.param_groups[0]
+        group["lr"] = self._kept(group["lr"], rate)
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state of every part and the number of updates."""
         return state_of_parts(self._parts(), self.num_updates)

@@ -104,19 +104,20 @@ def build_agent(
     config: TrainConfig, env: VectorEnv[Any, Any, Any], generators: Generators
 ) -> OnlineAgent:
     """Return the configured agent for the spaces of `env`."""
-    sizes, generator = dimensions(env), generators["agent"]
+    kind, parts = chosen_agent(config)
+    agent: OnlineAgent = kind(
+        parts, *dimensions(env), device=config.device, generator=generators["agent"]
+    )
+    return agent
+
+
+def chosen_agent(config: TrainConfig) -> tuple[type[Any], Any]:
+    """Return the class of the agent that learns, and its part of the configuration."""
     if config.drqv2 is not None:
-        return DrQv2(config.drqv2, *sizes, device=config.device, generator=generator)
+        return DrQv2, config.drqv2
     if config.ppo is not None:
-        return PPO(config.ppo, *sizes, device=config.device, generator=generator)
-    return SAC(config.sac, *sizes, device=config.device, generator=generator)
-
-
-def agent_class(config: TrainConfig) -> type[DrQv2 | PPO | SAC]:
-    """Return the class of the configured agent."""
-    if config.drqv2 is not None:
-        return DrQv2
-    return SAC if config.ppo is None else PPO
+        return PPO, config.ppo
+    return SAC, config.sac
 
 
 def build_replay(config: TrainConfig, env: VectorEnv[Any, Any, Any]) -> ReplayBuffer:

@@ -17,9 +17,9 @@ from pbrl.seeds import check_takes_seeds
 from pbrl.training.build import (
     EVALUATION_ENV,
     RANDOM_POLICY,
-    agent_class,
     build_agent,
     build_loop,
+    chosen_agent,
     make_env,
 )
 from pbrl.training.checkpoint import load_checkpoint, read_checkpoint
@@ -101,7 +101,7 @@ def train_seeds(
         ValueError: see `train`, and if the method takes no axis of seeds.
         OSError: if a folder cannot be written.
     """
-    check_takes_seeds(agent_class(config))
+    check_takes_seeds(chosen_agent(config)[0])
     if not resume:
         for folder in folders.values():
             check_free(folder)
