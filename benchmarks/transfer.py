@@ -45,9 +45,7 @@ PAIRS = (
     ("drawer-open", "door-open"),
     ("button-press", "door-open"),
 )
-ROUNDS: Mapping[int, int] = {100: 4, 500: 16}
-"""Alignments by the number of source labels, so that each label is likely to be in one: an
-alignment of 64 segments takes 32."""
+SOURCE_LABELS = (100, 500)
 STEPS = 64
 TARGET_LABELS = 500
 Arm = Literal["none", "time", "progress", "time, shuffled labels"]
@@ -101,7 +99,7 @@ def carry(
         source: episodes with a true reward to label them by.
         target: episodes of another task.
         arm: how they are aligned.
-        num_labels: at the source, a number of `ROUNDS`.
+        num_labels: at the source, one of `SOURCE_LABELS`.
         seed: of labels and alignments; all arms have the same labels.
     """
     generators = Generators(seed, PURPOSES)
@@ -111,7 +109,6 @@ def carry(
         labelled = replace(labelled, labels=labelled.labels[order])
     config = TransferConfig(
         anchor="time" if arm == "time, shuffled labels" else arm,
-        rounds=ROUNDS[num_labels],
         pairs=TARGET_LABELS,
         ambiguous="warn",
     )
@@ -240,7 +237,7 @@ def run_seed(
             store = answers(datasets[target], TARGET_LABELS, Generators(seed, PURPOSES))
             _save(store, options.labels / target / f"true-{TARGET_LABELS}-{seed}.npz")
     for source, target in PAIRS:
-        for number in ROUNDS:
+        for number in SOURCE_LABELS:
             rows, stores = measure(datasets[source], datasets[target], number, seed)
             for arm, store in stores.items() if is_written else ():
                 name = f"{source}-{number}-{WRITTEN[arm]}{seed}.npz"

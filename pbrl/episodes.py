@@ -235,14 +235,18 @@ class EpisodeTable:
         bounds = num_starts.cumsum(0)  # [episode]
         total = int(bounds[-1]) if len(bounds) else 0
         if total == 0:
-            _, num_steps = self._legal_starts(ids, 1, oldest_row)
-            longest = int(num_steps.max()) if len(ids) else 0
+            longest = self.longest_window(ids, oldest_row)
             raise ValueError(
                 f"no episode holds a segment of {length} steps: there are {len(ids)} episodes to "
                 f"draw from and the longest has {longest} steps in the buffer; choose shorter "
                 "segments or collect longer episodes first"
             )
         return WindowStarts(length, ids, first, bounds - num_starts, bounds, total)
+
+    def longest_window(self, ids: Int[Tensor, " episode"], oldest_row: int) -> int:
+        """Return how many steps of one of the episodes are left at most; 0 without episodes."""
+        _, num_steps = self._legal_starts(ids, 1, oldest_row)
+        return int(num_steps.max()) if len(ids) else 0
 
     def at_end(
         self, ids: Int[Tensor, " batch"], row: Int[Tensor, " batch"]

@@ -346,6 +346,10 @@ class ReplayBuffer:
         starts = self._episodes.window_starts(episodes, length, self._ring.oldest_row)
         return starts.draw(number, generator)
 
+    def longest_segment(self) -> int:
+        """Return the length of the longest segment that can be drawn; 0 if there is none."""
+        return self._episodes.longest_window(self.completed_episodes(), self._ring.oldest_row)
+
     def _starts(
         self, length: int, episodes: Int[Tensor, " episode"] | None, *, complete: bool
     ) -> WindowStarts:

@@ -27,7 +27,8 @@ class TacoConfig:
         num_features: size of what is compared.
         hidden_size: of the two perceptrons that join a state and its actions.
         curl: also let two views of one state find each other (Laskin et al. 2020).
-        reward: also foretell the reward over the K actions.
+        reward: also foretell the reward that comes with a window: its first n steps', as the batch
+            of the learner sums them (DrQ-v2: n of its critics, codes of states: one).
         noise: standard deviation of what is added to a state for its second view, in the state's
             own unit; not looked at where the second view is given, as that of a shifted image.
             Ours, as TACO sees images alone.
@@ -190,8 +191,8 @@ class Taco(nn.Module):
             states: before the first action.
             actions: K of them.
             later_states: after the last one.
-            rewards: summed over the K steps; not looked at without the reward's part. Where they
-                come from a model, without gradient.
+            rewards: of each window, see `TacoConfig.reward`; not looked at without that part. Where
+                they come from a model, without gradient.
             other_views: of the same states, for CURL, such as images shifted otherwise; by default
                 the states with noise.
         """

@@ -215,10 +215,12 @@ class WorldModelLearner:
         due = due if max_updates is None else min(due, max_updates)
         if due == 0:
             return {}
-        longest = int(replay.episode_lengths(replay.completed_episodes()).max())
-        steps = min(horizon + 1, longest)
+        steps = min(horizon + 1, replay.longest_segment())
         if steps < 2:  # noqa: PLR2004  a state and the next
-            raise ValueError("a world model needs an episode of two steps, and there is none")
+            raise ValueError(
+                "a world model needs a complete episode with two steps in the buffer, and there is "
+                "none"
+            )
         self._refresh_moments(replay)
         total = torch.zeros((), device=replay.device)
         self.model.train()

@@ -109,8 +109,29 @@ def test_segments_as_long_as_the_episodes_are_learned_all_but_the_end():
 
 def test_episodes_of_one_step_teach_nothing():
     learner = WorldModelLearner(SMALL, 2, 2, generator=generator())
-    with pytest.raises(ValueError, match="an episode of two steps"):
+    with pytest.raises(ValueError, match="a complete episode with two steps"):
         learner.fit(pushed_points(length=1), 1)
+
+
+def test_of_an_overwritten_episode_what_is_left_is_learned_from():
+    replay = ReplayBuffer(6, 2, 2)
+    learner = WorldModelLearner(SMALL, 2, 2, generator=generator())
+    for step in range(9):
+        if step == 3:  # an episode in progress
+            assert replay.longest_segment() == 0
+            with pytest.raises(ValueError, match="a complete episode with two steps"):
+                learner.fit(replay, 4)
+        replay.add(
+            observations=torch.full((1, 2), float(step)),
+            actions=torch.zeros(1, 2),
+            rewards=torch.zeros(1),
+            true_rewards=torch.zeros(1),
+            next_observations=torch.full((1, 2), step + 1.0),
+            terminated=torch.zeros(1, dtype=torch.bool),
+            truncated=torch.tensor([step == 8]),
+        )
+    assert replay.longest_segment() == 6  # of nine
+    assert learner.fit(replay, 8, max_updates=1)["world/updates"] == 1
 
 
 @pytest.mark.parametrize("field", ["max_steps", "batch_size", "initial_updates"])

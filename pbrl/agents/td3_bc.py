@@ -24,7 +24,8 @@ class TD3BCConfig:
 
     TACO's paper plugs its codes into TD3+BC (Fujimoto and Gu 2021) on images and released no code
     for it. Here TD3+BC is DrQ-v2 with the actor's loss and the noise of the former, written from
-    memory: its actor learns as often as its critics, in TD3 half as often.
+    memory: its actor learns as often as its critics, in TD3 half as often, and from the smaller
+    value of both critics at an action with noise, in TD3+BC from that of one at the action itself.
 
     Attributes:
         learner: networks and rates; its `cloning` is TD3+BC's alpha, of which 2.5 is theirs, as are

@@ -89,6 +89,14 @@ class PreferenceConfig:
     warm_up_updates: int = 100
     control: Control = "none"
 
+    def __post_init__(self) -> None:
+        prior, length = self.learning.hindsight, self.sampler.segment_length
+        if prior is not None and length > prior.world.max_steps:
+            raise ValueError(
+                "learning.hindsight.world.max_steps must reach the end of a segment of "
+                f"sampler.segment_length {length} steps, got {prior.world.max_steps}"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:

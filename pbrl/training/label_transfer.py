@@ -111,6 +111,8 @@ def describe(made: Transferred, target: ReplayBuffer) -> dict[str, Any]:
     return {
         "counts": {
             "labels": len(labelled),
+            "source_labels_used": None if made.used is None else made.used[0],
+            "source_labels": None if made.used is None else made.used[1],
             "target_segments": len(returns),
             "rounds": len(made.rounds),
         },
@@ -127,8 +129,10 @@ def describe(made: Transferred, target: ReplayBuffer) -> dict[str, Any]:
                 "cost": one.coupling.cost,
                 "is_converged": one.coupling.is_converged,
                 "marginal_error": one.coupling.marginal_error,
-                "rivalry": one.orientation.rivalry,
-                "similarity_to_rival": one.orientation.similarity,
+                "rivalry": None if one.orientation is None else one.orientation.rivalry,
+                "similarity_to_rival": None
+                if one.orientation is None
+                else one.orientation.similarity,
             }
             for one in made.rounds
         ],

@@ -83,6 +83,11 @@ class RewardStageConfig:
                 f"learning.{', '.join(names)} and bootstrap_share are for an ensemble, and the "
                 f"model is {self.model!r}"
             )
+        if self.model == "gaussian" and learning.score != "sum":
+            raise ValueError(
+                'learning.score must be "sum" for the model "gaussian", whose samples are summed, '
+                f"got {learning.score!r}"
+            )
 
 
 def take_true_rewards(dataset: OfflineDataset, scaling: RewardScalingConfig) -> None:

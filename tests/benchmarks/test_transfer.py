@@ -18,7 +18,7 @@ def script(monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
     program = importlib.import_module("transfer")
     monkeypatch.setattr(program, "STEPS", 6)
-    monkeypatch.setattr(program, "ROUNDS", {40: 2})
+    monkeypatch.setattr(program, "SOURCE_LABELS", (40,))
     monkeypatch.setattr(program, "PAIRS", (("near", "far"),))
     monkeypatch.setattr(program, "TARGET_LABELS", 50)
     return program

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pbrl.commands.credit import CreditOptions, main
+from pbrl.envs import RenderingUnavailable, make
 from pbrl.hindsight import HindsightConfig
 from pbrl.training.build import make_env
 from pbrl.training.code_presets import with_codes
@@ -95,6 +96,21 @@ def test_frames_rewards_and_importance_are_under_each_other():
     predicted = without.subfigs[0].axes[0].lines[0]
     assert list(predicted.get_xdata()) == list(range(5, 17))
     assert predicted.get_ydata().mean() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_frames_of_a_task_are_drawn_one_for_each_step():
+    env = make("dmc/cartpole-swingup", backend="official", frame_size=(48, 64))
+    env.reset(seed=0)
+    try:
+        env.render()
+    except RenderingUnavailable as error:
+        pytest.skip(str(error))
+    push = lambda seen: torch.ones(len(seen), 1)  # noqa: E731
+    episode = play(push, env, 5, start=2)
+    env.close()
+    assert [frame.shape for frame in episode.frames] == [(48, 64, 3)] * 5
+    assert all(frame.std() > 1 for frame in episode.frames)
+    assert not np.array_equal(episode.frames[0], episode.frames[-1])
 
 
 def test_impossible_options_are_refused(tmp_path):

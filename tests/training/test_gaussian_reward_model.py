@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pytest
 import torch
 
 from pbrl.gaussian_reward import GaussianRewardConfig
@@ -64,3 +65,9 @@ def test_stopped_in_the_middle_it_comes_to_the_same(monkeypatch):
     second._generator.set_state(first._generator.get_state())
     one, other = (finished(made).dataset.replay.all_rewards() for made in (whole, second))
     assert torch.equal(one, other)
+
+
+def test_means_over_a_segment_are_refused():
+    learning = replace(CONFIG.learning, score="mean")
+    with pytest.raises(ValueError, match="learning.score must be \"sum\" .* got 'mean'"):
+        replace(CONFIG, learning=learning)

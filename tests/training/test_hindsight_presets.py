@@ -77,3 +77,11 @@ def test_online_the_world_model_learns_with_every_session_and_is_saved(tiny_conf
         for made in (loop, again)
     )
     assert one == other
+
+
+def test_segments_longer_than_the_world_model_knows_are_refused_before_anything_runs(tiny_config):
+    preferences = tiny_config.preferences
+    sampler = replace(preferences.sampler, segment_length=6)
+    learning = replace(preferences.learning, hindsight=TINY)
+    with pytest.raises(ValueError, match="segment_length 6 steps, got 5"):
+        replace(preferences, learning=learning, sampler=sampler)

@@ -69,6 +69,11 @@ def summary(report: dict[str, Any], out: Path) -> str:
         f"{out}: {counts['labels']:,} labels of {counts['target_segments']:,} segments by "
         f"{counts['rounds']:,} alignments, for the dataset {report['dataset']['name']}"
     ]
+    if counts["source_labels_used"] is not None:
+        lines.append(
+            f"from {counts['source_labels_used']:,} of the source's {counts['source_labels']:,} "
+            "labels or scores"
+        )
     if report["accuracy"] is not None:
         lines.append(
             f"right by the target's true returns: {report['accuracy']:.1%}; of all pairs of the "

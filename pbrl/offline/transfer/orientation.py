@@ -57,8 +57,8 @@ def oriented_coupling(
     target: Float[Tensor, "target target"],
     config: TransportConfig,
     anchor: Float[Tensor, "source target"] | None = None,
-) -> tuple[Coupling, Coupling]:
-    """Return the better of two alignments, and the other.
+) -> tuple[Coupling, Coupling | None]:
+    """Return the better of two alignments, and the other; None if that search came to no plan.
 
     One search begins at all to all alike, the other at the mirror image of what the first found.
 
@@ -66,7 +66,10 @@ def oriented_coupling(
         ValueError: if there is no plan.
     """
     first = couple(source, target, config, anchor=anchor)
-    second = couple(source, target, config, anchor=anchor, start=mirrored(first.plan, source))
+    try:
+        second = couple(source, target, config, anchor=anchor, start=mirrored(first.plan, source))
+    except ValueError:
+        return first, None
     return (second, first) if second.cost < first.cost else (first, second)
 
 

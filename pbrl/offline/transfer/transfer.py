@@ -28,8 +28,20 @@ from pbrl.offline.transfer.orientation import (
     oriented_coupling,
     uninformed_cost_of,
 )
-from pbrl.offline.transfer.transport import Coupling, TransportConfig, normalized_distances
-from pbrl.pairs import LabelledPairs, PreferenceData, ScoredSegments
+from pbrl.offline.transfer.source import (
+    SourceDraw,
+    check_prefers,
+    draw_source,
+    number_used,
+    rounds_for,
+)
+from pbrl.offline.transfer.transport import (
+    SMALL_MASS_ERROR,
+    Coupling,
+    TransportConfig,
+    normalized_distances,
+)
+from pbrl.pairs import PreferenceData
 from pbrl.replay import ReplayBuffer
 from pbrl.segments import SegmentIndex
 
@@ -50,7 +62,8 @@ class TransferConfig:
     Attributes:
         segments: segments of a task per alignment, at least 2; of the source fewer if it has fewer.
         rounds: alignments of the same target segments with other source segments, whose labels are
-            averaged; at least 1.
+            averaged; at least 1. None makes as many as take about all labels of the source, 64 at
+            most.
         pairs: labels to write, at least 1; fewer if fewer are decided.
         length: steps of a target segment; as many as the source's when None.
         min_confidence: pairs whose label is nearer to one half are left out, in [0, 0.5).
@@ -68,7 +81,7 @@ class TransferConfig:
     """
 
     segments: int = 64
-    rounds: int = 4
+    rounds: int | None = None
     pairs: int = 500
     length: int | None = None
     min_confidence: float = 0.05
@@ -82,7 +95,7 @@ class TransferConfig:
         check_fields(
             self,
             ("segments", "at least 2", self.segments >= 2),  # noqa: PLR2004
-            ("rounds", "at least 1", self.rounds >= 1),
+            ("rounds", "at least 1 or None", self.rounds is None or self.rounds >= 1),
             ("pairs", "at least 1", self.pairs >= 1),
             ("length", "at least 1 or None", self.length is None or self.length >= 1),
             ("min_confidence", "in [0, 0.5)", 0 <= self.min_confidence < TIE),
@@ -95,17 +108,22 @@ class Round(NamedTuple):
 
     Attributes:
         coupling: the plan.
-        orientation: how it lies.
+        orientation: how it lies; None where the other way round could not be searched.
         labels: of all pairs of target segments.
         support: of each, see `Carried`.
         is_anchored: whether the anchor told segments apart, if there is one.
     """
 
     coupling: Coupling
-    orientation: Orientation
+    orientation: Orientation | None
     labels: Float[Tensor, "target target"]
     support: Float[Tensor, "target target"]
     is_anchored: bool = True
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether a label is further than `NOTHING` from one half."""
+        return float((self.labels - TIE).abs().max()) >= NOTHING
 
 
 @dataclass(frozen=True)
@@ -119,6 +137,8 @@ class Transferred:
         rounds: the alignments.
         agreement: mean correlation of the labels of two rounds; None for a single one.
         warnings: what is doubtful about them.
+        used: how many of the source's labels or scores took part, and how many there are; None
+            where the source draws them itself.
     """
 
     segments: SegmentIndex
@@ -127,19 +147,12 @@ class Transferred:
     rounds: tuple[Round, ...]
     agreement: float | None
     warnings: tuple[str, ...]
+    used: tuple[int, int] | None
 
     def labelled(self) -> LabelledQueries:
         """Return the pairs to learn from, with soft labels."""
         labels = self.labels[self.pairs[:, 0], self.pairs[:, 1]].to(torch.float32)
         return LabelledQueries(self.segments[self.pairs], labels, torch.ones_like(labels))
-
-
-class _SourceLabels(NamedTuple):
-    """Some source segments and what is known of their pairs."""
-
-    segments: SegmentIndex
-    pairs: Int[Tensor, "answer two"]
-    labels: Float[Tensor, " answer"]
 
 
 def transfer_labels(
@@ -165,74 +178,61 @@ def transfer_labels(
         ValueError: if all source labels are ties, segments differ in length or not at all, or the
             plans tell nothing.
     """
-    index = preferences.segments
-    length = config.length or int(index.length[0])
+    check_prefers(preferences)
+    length = config.length or int(preferences.segments.length[0])
     chosen = target.sample_segments(config.segments, length, generator)
     aligned = read_segments(target, chosen, "target")
     distances = normalized_distances(flat_features(aligned.segments), config.metric, "target")
-    rounds = tuple(
-        _align(source, draw, aligned, distances, config)
-        for draw in (_draw(preferences, config, generator) for _ in range(config.rounds))
-    )
-    support = torch.stack([one.support for one in rounds])
-    labels = (torch.stack([one.labels for one in rounds]) - TIE) * support
-    mean = TIE + labels.sum(0) / support.sum(0).clamp(min=torch.finfo(support.dtype).tiny)
-    if float((mean - TIE).abs().max()) < NOTHING:
+    draws = [
+        draw_source(preferences, config.segments, generator)
+        for _ in range(config.rounds or rounds_for(preferences, config.segments))
+    ]
+    decided = [draw for draw in draws if draw.is_decided]
+    if not decided:
+        raise ValueError(
+            f"all labels of the source that were drawn in {len(draws)} rounds are ties: they "
+            "prefer nothing to carry over; ask for more rounds"
+        )
+    rounds = tuple(_align(source, draw, aligned, distances, config) for draw in decided)
+    telling = tuple(one for one in rounds if one.is_telling)
+    if not telling:
         raise ValueError(
             "the alignment tells nothing: every label it brings is one half. Lower "
             "transport.epsilon, align more segments, or check that the source's differ"
         )
-    agreement = _agreement(rounds)
-    doubts = _doubts(rounds, config) + _doubtful_orientation(rounds, agreement, config)
+    support = torch.stack([one.support for one in telling])
+    labels = (torch.stack([one.labels for one in telling]) - TIE) * support
+    mean = TIE + labels.sum(0) / support.sum(0).clamp(min=torch.finfo(support.dtype).tiny)
+    agreement = _agreement(telling)
+    doubts = (
+        _left_out(len(draws), len(decided), len(telling))
+        + _doubts(rounds, config)
+        + _doubtful_orientation(telling, agreement, config)
+    )
     chosen = chosen.to("cpu")
     pairs = _choose(chosen, mean, support.mean(0), config, generator)
-    return Transferred(chosen, mean, pairs, rounds, agreement, tuple(doubts))
+    used = number_used(preferences, draws)
+    return Transferred(chosen, mean, pairs, rounds, agreement, tuple(doubts), used)
 
 
-def _draw(
-    preferences: PreferenceData, config: TransferConfig, generator: torch.Generator
-) -> _SourceLabels:
-    """Return so many segments of the source, and the labels between them.
-
-    Raises:
-        ValueError: if none of the labels prefers a segment.
-    """
-    if isinstance(preferences, ScoredSegments):
-        number = min(config.segments, len(preferences))
-        rows = torch.randperm(len(preferences), generator=generator)[:number]
-        pairs = torch.combinations(torch.arange(number))
-        labelled = preferences.label(rows[pairs])
-        drawn = _SourceLabels(preferences.segments[rows], pairs, labelled.labels.cpu())
-    else:
-        drawn = _draw_pairs(preferences, config, generator)
-    if not bool((drawn.labels != TIE).any()):
-        raise ValueError("all labels of the source are ties: they prefer nothing to carry over")
-    return drawn
-
-
-def _draw_pairs(
-    preferences: PreferenceData, config: TransferConfig, generator: torch.Generator
-) -> _SourceLabels:
-    """Return the segments of randomly drawn labels, and those labels."""
-    if isinstance(preferences, LabelledPairs):
-        labelled = preferences.labelled
-        rows = torch.randperm(len(labelled), generator=generator)[: config.segments // 2]
-        labelled = LabelledQueries(
-            labelled.index[rows], labelled.labels[rows], labelled.weights[rows]
+def _left_out(drawn: int, decided: int, telling: int) -> list[str]:
+    """Return which alignments brought no label, and why."""
+    doubts = []
+    if decided < drawn:
+        doubts.append(
+            f"{drawn - decided} of {drawn} alignments were left out: all their labels tie"
         )
-    else:
-        labelled = preferences.draw(config.segments // 2, generator)
-    index = labelled.index.to("cpu")
-    columns = torch.stack([index.episode, index.start, index.length], -1).view(-1, 3)
-    distinct, pairs = torch.unique(columns, dim=0, return_inverse=True)
-    return _SourceLabels(
-        SegmentIndex(*distinct.unbind(1)), pairs.view(-1, 2), labelled.labels.cpu()
-    )
+    if telling < decided:
+        doubts.append(
+            f"{decided - telling} of {drawn} alignments were left out: every label that they bring "
+            "is one half"
+        )
+    return doubts
 
 
 def _align(
     source: ReplayBuffer,
-    drawn: _SourceLabels,
+    drawn: SourceDraw,
     target: TaskSegments,
     target_distances: Tensor,
     config: TransferConfig,
@@ -242,9 +242,12 @@ def _align(
     anchor = anchor_cost(segments, target, config.anchor)
     chosen, other = oriented_coupling(distances, target_distances, config.transport, anchor)
     matrix, known = label_matrix(len(distances), drawn.pairs, drawn.labels)
-    carried, contrary = (carried_labels(one.plan, matrix, known) for one in (chosen, other))
-    uninformed = uninformed_cost_of(distances, target_distances, config.transport, anchor)
-    orientation = judge(chosen, other, (carried.labels, contrary.labels), uninformed)
+    carried = carried_labels(chosen.plan, matrix, known)
+    orientation = None
+    if other is not None:
+        contrary = carried_labels(other.plan, matrix, known)
+        uninformed = uninformed_cost_of(distances, target_distances, config.transport, anchor)
+        orientation = judge(chosen, other, (carried.labels, contrary.labels), uninformed)
     is_anchored = anchor is None or tells_apart(anchor)
     return Round(chosen, orientation, carried.labels, carried.support, is_anchored)
 
@@ -271,6 +274,15 @@ def _doubts(rounds: tuple[Round, ...], config: TransferConfig) -> list[str]:
             f"{unfinished} of {number} alignments had not converged after "
             f"{config.transport.max_iterations} iterations"
         )
+    error = max(one.coupling.marginal_error for one in rounds)
+    if error > SMALL_MASS_ERROR:
+        doubts.append(f"the plans leave masses off by up to {error:.1%}")
+    unsearched = sum(one.orientation is None for one in rounds)
+    if unsearched:
+        doubts.append(
+            f"{unsearched} of {number} alignments could not be searched the other way round: "
+            "whether these are inverted is not known"
+        )
     silent = sum(not one.is_anchored for one in rounds)
     if silent:
         doubts.append(
@@ -289,7 +301,8 @@ def _doubtful_orientation(
         AmbiguousAlignmentError: see `TransferConfig.ambiguous`.
     """
     number = len(rounds)
-    mirrored = sum(one.orientation.is_ambiguous(config.max_rivalry) for one in rounds)
+    known = [one.orientation for one in rounds if one.orientation is not None]
+    mirrored = sum(one.is_ambiguous(config.max_rivalry) for one in known)
     is_contrary = agreement is not None and agreement < CONTRARY
     if not mirrored and not is_contrary:
         return []

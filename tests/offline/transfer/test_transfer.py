@@ -8,9 +8,12 @@ from pbrl.offline.transfer import (
     AmbiguousAlignmentError,
     TransferConfig,
     TransportConfig,
+    orientation,
+    transfer,
     transfer_labels,
 )
 from pbrl.offline.transfer.features import anchor_cost, read_segments
+from pbrl.offline.transfer.transport import couple
 from pbrl.pairs import LabelledPairs, ScoredSegments
 from pbrl.replay import ReplayBuffer
 from pbrl.segments import SegmentIndex
@@ -141,6 +144,70 @@ def test_ties_have_nothing_to_carry(source, target):
     tied = ScoredSegments(scored(source).segments, torch.zeros(40))
     with pytest.raises(ValueError, match="all labels of the source are ties"):
         transfer_labels(source, tied, target, CONFIG, generator())
+
+
+def test_a_round_of_ties_is_left_out_and_told(source, target):
+    drawn = scored(source).draw(60, generator(3))
+    decided = torch.arange(60) < 5
+    few = LabelledPairs(replace(drawn, labels=torch.where(decided, drawn.labels, 0.5)))
+    many = replace(CONFIG, rounds=8, min_confidence=0.0, ambiguous="warn")
+    made = transfer_labels(source, few, target, many, generator())
+    assert 0 < len(made.rounds) < 8
+    left_out = 8 - len(made.rounds)
+    assert f"{left_out} of 8 alignments were left out: all their labels tie" in made.warnings
+    last = torch.arange(60) == 59
+    one = LabelledPairs(replace(drawn, labels=torch.where(last, drawn.labels, 0.5)))
+    with pytest.raises(ValueError, match="drawn in 1 rounds are ties"):
+        transfer_labels(source, one, target, replace(many, rounds=1), generator())
+
+
+def test_as_many_rounds_as_take_the_labels_of_the_source(source, target):
+    auto = replace(CONFIG, rounds=None)
+    pairs = scored(source).draw(60, generator(3))
+    made = transfer_labels(source, LabelledPairs(pairs), target, auto, generator())
+    assert len(made.rounds) == 8  # of eight pairs each
+    used, there_are = made.used
+    assert there_are == 60
+    assert 30 < used <= 60
+    made = transfer_labels(source, scored(source), target, auto, generator())
+    assert len(made.rounds) == 3  # of sixteen of forty segments each
+    assert 16 < made.used[0] <= made.used[1] == 40
+
+
+def test_a_round_that_tells_nothing_does_not_thin_out_the_others(source, target, monkeypatch):
+    alone = transfer_labels(source, scored(source), target, CONFIG, generator())
+    align, calls = transfer._align, []
+
+    def first_is_silent(*arguments):
+        made = align(*arguments)
+        calls.append(made)
+        return made if len(calls) > 1 else made._replace(labels=torch.full_like(made.labels, 0.5))
+
+    monkeypatch.setattr(transfer, "_align", first_is_silent)
+    made = transfer_labels(source, scored(source), target, CONFIG, generator())
+    torch.testing.assert_close(made.labels, alone.rounds[1].labels)
+    assert made.warnings == (
+        "1 of 2 alignments were left out: every label that they bring is one half",
+    )
+
+
+def test_ppa_carries_labels_too(source, target):
+    """Its plans leave the masses a little off, which is told and not refused."""
+    proximal = replace(CONFIG, ambiguous="warn", transport=TransportConfig(solver="PPA"))
+    made = transfer_labels(source, scored(source), target, proximal, generator())
+    assert accuracy(made, target) > 0.9
+
+
+def test_where_the_other_way_round_cannot_be_searched_it_is_told(source, target, monkeypatch):
+    def only_from_the_start(*arguments, start=None, **options):
+        if start is not None:
+            raise ValueError("no plan")
+        return couple(*arguments, **options)
+
+    monkeypatch.setattr(orientation, "couple", only_from_the_start)
+    made = transfer_labels(source, scored(source), target, CONFIG, generator())
+    assert all(one.orientation is None for one in made.rounds)
+    assert "2 of 2 alignments could not be searched the other way round" in made.warnings[0]
 
 
 def test_a_plan_that_tells_nothing_is_refused(source, target):
