@@ -1,6 +1,7 @@
 """Learn a reward from few labels with Hindsight PRIOR's term, given what is important.
 
     python benchmarks/hindsight_toy.py
+    python benchmarks/hindsight_toy.py --page-only    # the table of the record that is there
 
 One step in twenty of a segment is paid. Without the term, with the true importance, a uniform and
 a random one: accuracy on unseen pairs and correlation with the true reward. About a minute of one
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 import tyro
-from records import write_record
+from records import read_record, write_record
 from toys.events import NUM_LABELS, STEPS, Importance, learn
 
 from pbrl.training.suite_report import put_on_page
@@ -68,10 +69,22 @@ def table(record: Mapping[str, Any]) -> str:
     return markdown(HEADER, lines)
 
 
+def write_page(record: Mapping[str, Any], page: Path) -> None:
+    """Put the table of a record into a markdown page; what else stands there stays."""
+    body = (
+        f"`python benchmarks/hindsight_toy.py`, {record['seeds']} seeds, {NUM_LABELS} labels, "
+        f"segments of {STEPS} steps; the standard deviation over seeds in parentheses, and "
+        "accuracy and correlation of reference runs of the same description.\n\n"
+        f"{table(record)}"
+    )
+    put_on_page(page, "hindsight-toy", body, heading="# Credit and transfer\n")
+
+
 def main(
     seeds: int = 4,
     output: Path = ROOT / "benchmarks" / "results" / "hindsight-toy.json",
     page: Path = ROOT / "docs" / "credit-and-transfer.md",
+    page_only: bool = False,
 ) -> None:
     """Learn with every weight and importance.
 
@@ -79,16 +92,14 @@ def main(
         seeds: of data and networks.
         output: JSON file of the figures.
         page: page that holds their table.
+        page_only: make the table from the record there is.
     """
     torch.set_num_threads(1)
-    rows = [row_of(case, seeds) for case in REFERENCE]
-    record = write_record(output, seeds=seeds, rows=rows)
-    body = (
-        f"`python benchmarks/hindsight_toy.py`, {seeds} seeds, {NUM_LABELS} labels, segments of "
-        f"{STEPS} steps; the standard deviation over seeds in parentheses, and accuracy and "
-        f"correlation of reference runs of the same description.\n\n{table(record)}"
-    )
-    put_on_page(page, "hindsight-toy", body, heading="# Credit and transfer\n")
+    if page_only:
+        record = read_record(output)
+    else:
+        record = write_record(output, seeds=seeds, rows=[row_of(case, seeds) for case in REFERENCE])
+    write_page(record, page)
     print(table(record))
 
 

@@ -2,6 +2,7 @@
 
     pbrl benchmark online-cpu --only.agent pebble --only.seed 0   # leaves the runs
     python benchmarks/hindsight_weight.py
+    python benchmarks/hindsight_weight.py --page-only    # the table of the record that is there
 
 What the term is worth without a policy in the way: the steps of a run of PEBBLE are given, and the
 labels that it was given. The term has the attention of a world model that learned from these steps,
@@ -17,7 +18,7 @@ from typing import Any, Literal
 
 import torch
 import tyro
-from records import write_record
+from records import read_record, write_record
 from torch import Tensor
 
 from pbrl.hindsight import HindsightConfig, HindsightPrior
@@ -71,6 +72,7 @@ class Options:
         updates: of each world model.
         record: JSON file of the figures.
         page: page that holds their table.
+        page_only: make the table from the record there is.
     """
 
     runs: tuple[Path, ...] = RUNS
@@ -78,6 +80,7 @@ class Options:
     updates: int = 3_000
     record: Path = ROOT / "benchmarks" / "results" / "hindsight-weight.json"
     page: Path = ROOT / "docs" / "credit-and-transfer.md"
+    page_only: bool = False
 
 
 class GivenPrior(HindsightPrior):
@@ -207,22 +210,24 @@ def table(rows: list[dict[str, Any]]) -> str:
     return markdown(HEADER, lines)
 
 
-def write(rows: list[dict[str, Any]], options: Options) -> None:
-    """Write the record so far, and its table into the page."""
-    write_record(options.record, updates=options.updates, rows=rows)
-    seeds = len({row["seed"] for row in rows})
+def write_page(record: Mapping[str, Any], page: Path) -> None:
+    """Put the table of a record into a markdown page; what else stands there stays."""
+    seeds = len({row["seed"] for row in record["rows"]})
     body = (
         f"`python benchmarks/hindsight_weight.py`, {seeds} seeds, the runs' own labels, world "
-        f"models of {options.updates:,} updates; pairs of all segments and of those in the last "
+        f"models of {record['updates']:,} updates; pairs of all segments and of those in the last "
         f"{LATE_EPISODES} episodes, and the correlation of learned and true rewards on their "
-        f"steps; in parentheses the least of the seeds.\n\n{table(rows)}"
+        f"steps; in parentheses the least of the seeds.\n\n{table(record['rows'])}"
     )
-    put_on_page(options.page, "hindsight-weight", body, heading="# Credit\n")
+    put_on_page(page, "hindsight-weight", body, heading="# Credit\n")
 
 
 def main(options: Options) -> None:
     """Learn with every weight and importance."""
     torch.set_num_threads(1)
+    if options.page_only:
+        write_page(read_record(options.record), options.page)
+        return
     rows: list[dict[str, Any]] = []
     for folder, seed in product(options.runs, range(options.seeds)):
         run = load_loop(folder)
@@ -232,7 +237,8 @@ def main(options: Options) -> None:
             found = measure(run, arm, seed, world)
             rows.append({**kind, **found, "alpha_beside_place": share})
             print(rows[-1], flush=True)
-        write(rows, options)
+        record = write_record(options.record, updates=options.updates, rows=rows)
+        write_page(record, options.page)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,20 @@ from typing import Any
 from pbrl.training.machine import commit, machine, versions
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """Return what `write_record` wrote.
+
+    Raises:
+        FileNotFoundError: if there is no record, saying how to make it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no record {path}: measure first, without --page-only, or name it"
+        )
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record
+
+
 def write_record(path: Path, **found: Any) -> dict[str, Any]:
     """Write what was found as JSON, with where and by what it was; return it.
 

@@ -2,6 +2,7 @@
 
     python benchmarks/make_offline_metaworld.py --tasks drawer-open door-open
     python benchmarks/reward_codes.py
+    python benchmarks/reward_codes.py --page-only    # the table of the record that is there
 
 A perfectly rational teacher compares random pairs of segments by their true returns. The codes are
 learned from all steps of the dataset, without labels, or are left as they were drawn, which tells
@@ -17,7 +18,7 @@ from typing import Any, Literal
 
 import torch
 import tyro
-from records import write_record
+from records import read_record, write_record
 
 from pbrl.feedback import LabelledQueries
 from pbrl.offline.load import load_dataset
@@ -61,6 +62,7 @@ class Options:
         updates: of the codes.
         record: JSON file of the figures.
         page: page that holds their table.
+        page_only: make the table from the record there is.
     """
 
     data: Path = ROOT / "data" / "metaworld-cpl"
@@ -69,6 +71,7 @@ class Options:
     updates: int = UPDATES
     record: Path = ROOT / "benchmarks" / "results" / "reward-codes.json"
     page: Path = ROOT / "docs" / "representation.md"
+    page_only: bool = False
 
 
 def compared(replay: ReplayBuffer, number: int, generator: torch.Generator) -> LabelledQueries:
@@ -146,21 +149,23 @@ def _cell(rows: list[dict[str, Any]], task: str, number: int, arm: Arm) -> str:
     return f"{found.mean():.3f} ({found.min():.3f})"
 
 
-def write(rows: list[dict[str, Any]], options: Options) -> None:
-    """Write the record so far, and its table into the page."""
-    record = write_record(options.record, updates=options.updates, rows=rows)
-    seeds = len({row["seed"] for row in rows})
+def write_page(record: Mapping[str, Any], page: Path) -> None:
+    """Put the table of a record into a markdown page; what else stands there stays."""
+    seeds = len({row["seed"] for row in record["rows"]})
     body = (
         f"`python benchmarks/reward_codes.py`, {seeds} seeds, segments of {STEPS} steps, "
-        f"{options.updates:,} updates of the codes, share of {UNSEEN:,} unseen pairs put in order; "
-        f"in parentheses the least of the seeds.\n\n{table(record)}"
+        f"{record['updates']:,} updates of the codes, share of {UNSEEN:,} unseen pairs put in "
+        f"order; in parentheses the least of the seeds.\n\n{table(record)}"
     )
-    put_on_page(options.page, "reward-codes", body, heading="# Codes\n")
+    put_on_page(page, "reward-codes", body, heading="# Codes\n")
 
 
 def main(options: Options) -> None:
     """Learn with every number of labels, with codes and without."""
     torch.set_num_threads(1)
+    if options.page_only:
+        write_page(read_record(options.record), options.page)
+        return
     rows: list[dict[str, Any]] = []
     for seed, task in product(range(options.seeds), TASKS):
         replay = load_dataset(str(options.data / f"{task}-v0")).replay
@@ -170,7 +175,8 @@ def main(options: Options) -> None:
             kind = {"task": task, "labels": number, "arm": arm, "seed": seed}
             rows.append({**kind, "accuracy": right, "codes_loss": loss})
             print(rows[-1], flush=True)
-        write(rows, options)
+        record = write_record(options.record, updates=options.updates, rows=rows)
+        write_page(record, options.page)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python benchmarks/make_offline_metaworld.py --tasks drawer-open door-open button-press
     python benchmarks/transfer.py
+    python benchmarks/transfer.py --page-only    # the table of the record that is there
 
 For each pair of tasks, number of labels at the source and seed: a perfectly rational teacher
 compares pairs of source segments by their true returns (`pbrl label simulate --score.score return
@@ -24,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import tyro
-from records import write_record
+from records import read_record, write_record
 from torch import Tensor
 
 from pbrl.feedback import TIE, FeedbackStore
@@ -69,6 +70,7 @@ class Options:
         label_seeds: of these, the first ones whose labels are written.
         record: JSON file of the figures.
         page: page that holds their table.
+        page_only: make the table from the record there is; no label is written then.
     """
 
     data: Path = ROOT / "data" / "metaworld-cpl"
@@ -78,6 +80,7 @@ class Options:
     label_seeds: int = 3
     record: Path = ROOT / "benchmarks" / "results" / "transfer.json"
     page: Path = ROOT / "docs" / "credit-and-transfer.md"
+    page_only: bool = False
 
 
 def answers(replay: ReplayBuffer, number: int, generators: Generators) -> FeedbackStore:
@@ -263,6 +266,9 @@ def load_and_run(options: Options, seed: int) -> list[dict[str, Any]]:
 
 def main(options: Options) -> None:
     """Write labels, record and table."""
+    if options.page_only:
+        write_page(read_record(options.record), options.page)
+        return
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         parts = pool.map(partial(load_and_run, options), range(options.seeds))
         rows = [row for part in parts for row in part]

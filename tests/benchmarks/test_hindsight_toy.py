@@ -45,7 +45,11 @@ def test_the_record_becomes_a_table(toy, events, tmp_path, monkeypatch):
     record = json.loads(output.read_text())
     assert len(record["rows"]) == len(toy.REFERENCE)
     assert all(len(row["accuracy"]) == 2 for row in record["rows"])
-    assert "| 10     | random     | detached " in page.read_text()
+    text = page.read_text()
+    assert "| 10     | random     | detached " in text
+    page.unlink()
+    toy.main(seeds=5, output=output, page=page, page_only=True)
+    assert page.read_text() == text  # of the record's two seeds
 
 
 def test_a_line_of_the_table_by_hand(toy):

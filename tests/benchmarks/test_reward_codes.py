@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -37,9 +38,16 @@ def test_a_record_and_a_table_are_written(codes, data, tmp_path, monkeypatch):
     load_dataset = codes.load_dataset
     monkeypatch.setattr(codes, "load_dataset", lambda name: load_dataset(f"{name}.npz"))
     record, page = tmp_path / "record.json", tmp_path / "page.md"
-    codes.main(codes.Options(data=data, labels=(4,), seeds=2, updates=2, record=record, page=page))
+    options = codes.Options(data=data, labels=(4,), seeds=2, updates=2, record=record, page=page)
+    codes.main(options)
     rows = json.loads(record.read_text())["rows"]
     assert [row["arm"] for row in rows] == ["none", "learned", "as drawn"] * 2
     assert all(0 <= row["accuracy"] <= 1 for row in rows)
     assert all(row["codes_loss"] > 0 for row in rows)
-    assert "| walk | 4      | 0." in page.read_text()
+    text = page.read_text()
+    assert "| walk | 4      | 0." in text
+    page.unlink()
+    codes.main(replace(options, updates=3, page_only=True))
+    assert page.read_text() == text  # of the record's two updates
+    with pytest.raises(FileNotFoundError, match="measure first, without --page-only"):
+        codes.main(replace(options, record=tmp_path / "none.json", page_only=True))

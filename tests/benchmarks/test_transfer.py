@@ -110,9 +110,10 @@ def test_a_line_of_the_table_by_hand(script):
 def test_the_page_keeps_what_else_stands_there(script, tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# Title\n\nBefore.\n")
-    record = json.loads(json.dumps({"rows": [row(), row(seed=1)], "machine": {"cpu": "one"}}))
+    record = tmp_path / "record.json"
+    record.write_text(json.dumps({"rows": [row(), row(seed=1)], "machine": {"cpu": "one"}}))
     for _ in range(2):
-        script.write_page(record, page)
+        script.main(script.Options(record=record, page=page, page_only=True))
     text = page.read_text()
     assert text.startswith("# Title\n\nBefore.\n")
     assert text.count("| near, far |") == 1
