@@ -20,7 +20,7 @@ def test_every_run_of_a_suite_is_one_that_its_verb_accepts(path, tmp_path):
             options, rest = tyro.cli(train.TrainOptions, args=words, return_unknown_args=True)
             config = train.configure(options, rest)
             assert config.env == run.task.env
-            assert (config.preferences is None) == (run.method.agent == "sac")
+            assert (config.preferences is None) == (run.method.agent in ("sac", "taco"))
             assert config.agent in (run.method.agent, run.agent)  # as an option may name it
         else:
             options, rest = tyro.cli(fit.FitOptions, args=words, return_unknown_args=True)
