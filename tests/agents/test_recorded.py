@@ -57,6 +57,7 @@ def test_no_step_of_a_reward_waits_for_the_device(name, monkeypatch):
     lambda numbers: numbers.cpu(),
     lambda numbers: numbers + torch.tensor([1.0, 2.0]),
     lambda numbers: (numbers > 0).nonzero(),
+    lambda numbers: numbers.__setitem__(torch.arange(2), 0.0),
 ])  # fmt: skip
 def test_the_guard_refuses(look, monkeypatch):
     with tape.never_waiting(monkeypatch), pytest.raises(tape.Waits):
@@ -124,6 +125,17 @@ def test_a_rate_goes_on_in_a_plain_agent():
     other.generator.set_state(agent.generator.get_state())
     for step in (6, 7):
         close(recorded(batch(step)), other.update(batch(step)), 1e-6)
+
+
+@pytest.mark.usefixtures("exact")
+def test_a_rate_is_single_in_double_precision_too():
+    """Whose eight bytes a fused Adam on CUDA would read as four."""
+    agent, batch = make_case("iql")
+    recorded = RecordedUpdate(agent, tape.TapeRecorder())
+    recorded(batch(0))
+    assert agent.optimizers()[0].param_groups[0]["params"][0].dtype == torch.float64
+    rates = [one.param_groups[0]["lr"] for one in agent.optimizers()]
+    assert torch.float32 in [rate.dtype for rate in rates if isinstance(rate, torch.Tensor)]
 
 
 @pytest.mark.parametrize("name", ["sac", "iql", "cpl", "ipl"])
