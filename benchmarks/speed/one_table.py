@@ -13,7 +13,8 @@ from pbrl.training.suite_report import put_on_page
 from pbrl.training.tables import markdown
 from speed import environments, physics
 from speed.comparisons import Comparison
-from speed.measure import Row, Times, repeated, synchronize, time_in_turns
+from speed.measure import Row, Times, repeated, synchronize, time_in_turns, warmed
+from speed.program import where
 from speed.roofline import Peaks, cost_of
 
 OURS, COMPILED, GRAPH = "ours", "ours compiled", "ours from a graph"
@@ -29,8 +30,6 @@ ENVIRONMENT_HEADER = (
     *("environments, steps/s", "official", "official, pbrl", "envpool", "envpool, pbrl"),
     *("mujoco.rollout, pbrl", "mjx, pbrl"),
 )
-COMPILING_CALLS = 12  # numbers that change from call to call are made symbols on the way
-RECORDING_CALLS = 12  # until updates of every kind are recorded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +117,7 @@ def compiled(comparison: Comparison) -> Callable[[], object]:
     torch.compiler.reset()
     agent, step = comparison.make()
     agent.update = torch.compile(agent.update)
-    for _ in range(COMPILING_CALLS):
-        step()
-    return step
+    return warmed(step)
 
 
 def recorded(comparison: Comparison) -> Callable[[], object]:
@@ -131,9 +128,7 @@ def recorded(comparison: Comparison) -> Callable[[], object]:
     """
     agent, step = comparison.make()
     agent.update = make_update(agent, "graph")
-    for _ in range(RECORDING_CALLS):
-        step()
-    return step
+    return warmed(step)
 
 
 def _waiting(run: Callable[[int], object], device: str) -> Callable[[int], None]:
@@ -194,10 +189,9 @@ def write_page(record: Mapping[str, Any], page: Path) -> None:
     found, peaks, load = record["machine"], Peaks(**record["peaks"]), record["load_average"]
     updates = [UpdateRow(**row) for row in record["updates"]]
     packages = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    where = found["cpu"] if record["device"] == "cpu" else f"{found['gpu']}, {found['cpu']}"
     body = [
-        f"{where}, {found['cores']} cores, {record['threads']} torch thread(s), median of at most "
-        f"{record['rounds']} rounds, {peaks.flops / 1e9:,.0f} GFLOP/s and "
+        f"{where(record)}, {found['cores']} cores, {record['threads']} torch thread(s), median of "
+        f"at most {record['rounds']} rounds, {peaks.flops / 1e9:,.0f} GFLOP/s and "
         f"{peaks.bandwidth / 1e9:,.1f} GB/s at best; programs that wanted a core, this one among "
         f"them: {load[0]:.1f} at the start and {load[1]:.1f} at the end. {packages}.",
         markdown(HEADER, [row.cells() for row in updates]),
