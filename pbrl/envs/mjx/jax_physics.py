@@ -11,8 +11,9 @@ import torch.utils.dlpack
 from jaxtyping import Float
 from torch import Tensor
 
+from pbrl.devices import free_memory
 from pbrl.envs.mjx.jax_program import program_for
-from pbrl.envs.mjx.memory import WorldsDoNotFit, check_memory, free_memory
+from pbrl.envs.mjx.memory import WorldsDoNotFit, check_memory
 from pbrl.envs.mjx.world import PhysicsState
 from pbrl.envs.opengl import mujoco
 
