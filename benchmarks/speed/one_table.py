@@ -19,7 +19,15 @@ from speed.roofline import Peaks, cost_of
 
 OURS, COMPILED, GRAPH = "ours", "ours compiled", "ours from a graph"
 CONTENDERS = ("official", "plain torch", "stable-baselines3", OURS, COMPILED, GRAPH)
-HEADER = ("update", "case", *(f"{name}, ms" for name in CONTENDERS), "roofline, ms", "reached")
+HEADER = (
+    "update",
+    "case",
+    *(f"{name}, ms" for name in CONTENDERS),
+    "roofline, ms",
+    "reached",
+    "aims",
+)
+TIMES_OTHERS, SHARE = 2.0, 0.85  # where overhead binds, and where arithmetic does
 BACK_ENDS = {  # contenders of batched physics
     "dm_control": "official",
     "envpool": "envpool",
@@ -61,13 +69,34 @@ class UpdateRow:
         ours = self.milliseconds[OURS]
         times = [self._time(name, ours) for name in CONTENDERS]
         reached = f"{self.bound / ours:.0%}, {self.bound_by}"
-        return (self.method, self.case, *times, _number(self.bound), reached)
+        return (self.method, self.case, *times, _number(self.bound), reached, self._aims())
+
+    @property
+    def is_fast(self) -> bool | None:
+        """Whether ours takes half the time of the official update, or of plain torch without it."""
+        other = self.milliseconds.get("official", self.milliseconds.get("plain torch"))
+        return None if other is None else other >= TIMES_OTHERS * self.milliseconds[OURS]
+
+    @property
+    def is_near(self) -> bool:
+        """Whether ours reaches its share of the roofline."""
+        return self.bound >= SHARE * self.milliseconds[OURS]
+
+    def _aims(self) -> str:
+        met = {f"{TIMES_OTHERS:g}x": self.is_fast, f"{SHARE:.0%}": self.is_near}
+        return ", ".join(
+            f"{aim}: {'yes' if is_met else 'no'}"
+            for aim, is_met in met.items()
+            if is_met is not None
+        )
 
     def _time(self, name: str, ours: float) -> str:
         time = self.milliseconds.get(name)
         if time is None:
-            tried = any(note.startswith(f"{name}: ") for note in self.notes)
-            tried = tried and name in (COMPILED, GRAPH)
+            own = [note for note in self.notes if note.startswith(f"{name}: ")]
+            tried = name in (COMPILED, GRAPH) and any(
+                not note.startswith(f"{name}: not ") for note in own
+            )
             return "fails" if tried else ""
         return _number(time) if name == OURS else f"{_number(time)} ({time / ours:.2f}x)"
 
@@ -83,7 +112,10 @@ def measure_update(
     agent, step = comparison.make()
     contenders = {**comparison.others, OURS: repeated(step)}
     notes = list(comparison.notes)
-    if compiles and hasattr(agent, "update") and (comparison.compiles or device != "cpu"):
+    untried = why_not_compiled(comparison, agent, device, compiles=compiles)
+    if untried:
+        notes.append(f"{COMPILED}: {untried}")
+    else:
         try:
             contenders[COMPILED] = repeated(compiled(comparison))
         except TorchDynamoException as error:
@@ -106,6 +138,17 @@ def measure_update(
         bound_by=cost.bound_by(peaks),
         notes=notes,
     )
+
+
+def why_not_compiled(comparison: Comparison, agent: object, device: str, *, compiles: bool) -> str:
+    """Say why torch.compile is not tried on an update; nothing if it is."""
+    if not hasattr(agent, "update"):
+        return "not an agent's update"
+    if not compiles:
+        return "not asked for"
+    if device == "cpu" and not comparison.compiles:
+        return "not tried on a CPU, where it takes minutes"
+    return ""
 
 
 def compiled(comparison: Comparison) -> Callable[[], object]:
@@ -184,6 +227,17 @@ def missing(updates: list[UpdateRow]) -> str:
     return f"Not measured: {'; '.join(dict.fromkeys(notes))}." if notes else ""
 
 
+def judged(updates: list[UpdateRow]) -> str:
+    """Say how many updates meet each aim."""
+    compared = [row.is_fast for row in updates if row.is_fast is not None]
+    return (
+        f"Aims: {TIMES_OTHERS:g}x the official update, or plain torch where there is none, which "
+        f"{sum(compared)} of {len(compared)} meet; {SHARE:.0%} of the roofline, which "
+        f"{sum(row.is_near for row in updates)} of {len(updates)} meet. The first counts where "
+        "overhead binds, the second where arithmetic does."
+    )
+
+
 def write_page(record: Mapping[str, Any], page: Path) -> None:
     """Put the table of a record into a markdown page, between markers of its device."""
     found, peaks, load = record["machine"], Peaks(**record["peaks"]), record["load_average"]
@@ -195,6 +249,7 @@ def write_page(record: Mapping[str, Any], page: Path) -> None:
         f"{peaks.bandwidth / 1e9:,.1f} GB/s at best; programs that wanted a core, this one among "
         f"them: {load[0]:.1f} at the start and {load[1]:.1f} at the end. {packages}.",
         markdown(HEADER, [row.cells() for row in updates]),
+        judged(updates),
         missing(updates),
     ]
     if record["environments"]:
