@@ -11,6 +11,7 @@ the way of making updates that proved fastest, which takes hours and goes on whe
 `--device cpu --quick` tries the whole program where there is no GPU.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from pbrl.training.suites import load_suite
 
 SECTIONS = ("tests", "worlds", "updates", "seeds", "table", "suite")
 MEASURED = ("worlds", "updates", "seeds")
+STORED = RESULTS / "gpu.json"
 SMALL = {"hidden_sizes": (16, 16), "batch_size": 8, "seeds": 2, "worlds": (2,), "rounds": 1}
 SHORT = {
     "steps": 2_200,
@@ -60,8 +62,9 @@ class Options:
         ipl_checkout: likewise.
         oppo_checkout: likewise.
         dtr_checkout: likewise.
-        output: JSON file; benchmarks/speed/results/gpu.json by default.
-        page: markdown page; docs/speed.md by default.
+        output: JSON file; benchmarks/speed/results/gpu.json when it is not given and all that is
+            measured was, otherwise none.
+        page: markdown page; docs/speed.md likewise.
         records: of the suite; benchmarks/results/online-gpu by default.
         runs: folders of its runs; runs/suites/online-gpu by default.
     """
@@ -98,7 +101,7 @@ def main(options: Options) -> int:
     if "table" in chosen:
         _table(options)
     if "suite" in chosen:
-        _suite(options, fastest(rows))
+        _suite(options, chosen_way(rows, options))
     return int(not all(row.is_met for row in best(rows)))
 
 
@@ -108,7 +111,7 @@ def measure(setting: GpuSetting, chosen: tuple[str, ...], options: Options) -> l
     sections: dict[str, Callable[[], list[Row]]] = {
         "worlds": lambda: gpu.worlds(setting),
         "updates": lambda: gpu.updates(setting),
-        "seeds": lambda: gpu.seeds(setting, fastest(rows)),
+        "seeds": lambda: gpu.seeds(setting, chosen_way(rows, options)),
     }
     for name in MEASURED:
         if name in chosen:
@@ -118,10 +121,10 @@ def measure(setting: GpuSetting, chosen: tuple[str, ...], options: Options) -> l
         return rows
     Console(width=180).print(report(rows, options.device))
     record = circumstances(torch.get_num_threads(), setting.rounds, load)
-    record |= {"rows": [vars(row) for row in rows]}
+    record |= {"device": options.device, "rows": [vars(row) for row in rows]}
     output, page = options.output, options.page
-    if not options.quick:
-        output, page = output or RESULTS / "gpu.json", page or ROOT / "docs" / "speed.md"
+    if not options.quick and set(MEASURED) <= set(chosen):
+        output, page = output or STORED, page or ROOT / "docs" / "speed.md"
     if output is not None:
         write_record(record, output)
     if page is not None:
@@ -139,6 +142,21 @@ def fastest(rows: list[Row]) -> Updates:
     }
     ways: tuple[Updates, ...] = ("eager", "compiled", "graph")
     return min((way for way in ways if way in found), key=lambda way: found[way], default="eager")
+
+
+def chosen_way(rows: list[Row], options: Options) -> Updates:
+    """Return the way of making updates that is fastest by these rows, or by those stored."""
+    measured = [row for row in rows if row.section == "updates"]
+    return fastest(measured or stored_rows(options))
+
+
+def stored_rows(options: Options) -> list[Row]:
+    """Return the rows of an earlier call on a device of this kind, if there were any."""
+    path = options.output or STORED
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if record.get("device") != options.device:
+        return []
+    return [Row(**row) for row in record["rows"]]
 
 
 def best(rows: list[Row]) -> list[Row]:

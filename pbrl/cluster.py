@@ -61,7 +61,7 @@ class Cluster:
     Raises:
         ImportError: if Ray is not installed.
         ConnectionError: if no cluster answers, saying how to start one.
-        RuntimeError: if it runs another version of Ray or Python.
+        NodeFault: if it runs another version of Ray or Python.
     """
 
     def __init__(self, address: str = AUTO) -> None:
@@ -79,6 +79,14 @@ class Cluster:
                 )
             except (ConnectionError, ValueError, TimeoutError) as error:
                 raise _unreachable(address, str(error)) from error
+            except RuntimeError as error:
+                if "version mismatch" not in str(error).lower():
+                    raise
+                raise NodeFault(
+                    f"the Ray cluster at {address} runs other versions than this program: install "
+                    "the same versions of Ray and Python on every machine, best from one "
+                    f"constraints.txt, and start Ray again\n{str(error).strip()}"
+                ) from error
 
     def nodes(self) -> list[Node]:
         """Return the nodes that are alive."""

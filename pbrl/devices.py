@@ -3,6 +3,13 @@
 import torch
 
 
+def free_memory(device: torch.device) -> int | None:
+    """Return the free bytes of a CUDA device; None for others, which are not checked."""
+    if device.type != "cuda":
+        return None
+    return int(torch.cuda.mem_get_info(device)[0])
+
+
 def find_device(device: torch.device | str | None) -> torch.device:
     """Return a device that is there; None is the CPU.
 

@@ -57,16 +57,21 @@ class GraphRecorder:
 
     So torch's documentation has it: what a backward pass keeps of an earlier stream would end the
     recording. Draws go on from wherever the generators are.
+
+    Args:
+        device: that the functions compute on. It need not be the current one, whose streams would
+            record none of their work.
     """
 
-    def __init__(self) -> None:
-        self._stream = torch.cuda.Stream()
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)
 
     def warm_up(self, run: Callable[[], Results]) -> Results:
         """Call a function that is recorded later."""
-        outside = torch.cuda.current_stream()
+        outside = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(outside)
-        with torch.cuda.stream(self._stream):
+        with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
             results = run()
         outside.wait_stream(self._stream)
         return results
@@ -75,12 +80,18 @@ class GraphRecorder:
         self, run: Callable[[], Results], generators: Sequence[torch.Generator]
     ) -> tuple[Play, Results]:
         """Record a graph; other threads, such as those of jax, may go on meanwhile."""
-        graph = torch.cuda.CUDAGraph()
-        for generator in generators:
-            graph.register_generator_state(generator)
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-            results = run()
-        return graph.replay, results
+        with torch.cuda.device(self._device):
+            graph = torch.cuda.CUDAGraph()
+            for generator in generators:
+                graph.register_generator_state(generator)
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+                results = run()
+
+        def play() -> None:
+            with torch.cuda.device(self._device):
+                graph.replay()
+
+        return play, results
 
 
 class Recordings:
@@ -94,7 +105,7 @@ class Recordings:
             nothing but tensors and generators.
         optimizers: returns those that take steps in it.
         generator: what it draws from.
-        recorder: by default of CUDA graphs.
+        recorder: by default of CUDA graphs, on the generator's device.
     """
 
     def __init__(
@@ -110,7 +121,7 @@ class Recordings:
         self._generators: Sequence[torch.Generator] = (
             generator if isinstance(generator, SeedGenerators) else (generator,)
         )
-        self._recorder = recorder or GraphRecorder()
+        self._recorder = recorder or GraphRecorder(self._generators[0].device)
         self._recordings: dict[Hashable, _Recording] = {}
         self._num_warm: dict[Hashable, int] = {}
         self._seen: list[object] = []

@@ -36,6 +36,12 @@ _FIELDS = ("observations", "actions", "rewards", "true_rewards", "episode")
 _SIZES = ("num_rows", "num_envs", "num_frames")
 
 
+def bytes_of_step(frame_dim: int, action_dim: int, observation_dtype: torch.dtype) -> int:
+    """Return what a ring keeps of one step."""
+    single = torch.float32.itemsize  # of each action, of both rewards and of the episode
+    return frame_dim * observation_dtype.itemsize + (action_dim + 3) * single
+
+
 class StepRing:
     """One step of every environment per row, flat on one device.
 

@@ -25,6 +25,29 @@ def test_an_address_where_nothing_answers_is_refused_at_once():
         Cluster("somewhere")
 
 
+class OtherVersions:
+    """What Ray raises where the cluster has other versions, or for another reason."""
+
+    def __init__(self, message):
+        self.message = message
+
+    def is_initialized(self):
+        return False
+
+    def init(self, **_):
+        raise RuntimeError(self.message)
+
+
+def test_a_cluster_of_other_versions_is_refused_with_the_cure(monkeypatch):
+    told = "Version mismatch: The cluster was started with:\n    Ray: 2.40.0\n    Python: 3.11.7\n"
+    monkeypatch.setattr("pbrl.cluster.load_ray", lambda: OtherVersions(told))
+    with pytest.raises(NodeFault, match=r"install the same versions of Ray .*\n.*\n +Ray: 2.40.0"):
+        Cluster()
+    monkeypatch.setattr("pbrl.cluster.load_ray", lambda: OtherVersions("no space left"))
+    with pytest.raises(RuntimeError, match="no space left"):
+        Cluster()
+
+
 def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(

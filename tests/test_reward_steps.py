@@ -53,6 +53,9 @@ def test_steps_of_seeds_together_can_be_recorded(monkeypatch):
     made = []
 
     class Recorder(tape.TapeRecorder):
+        def __init__(self, device):
+            assert device == torch.device("cpu")
+
         def record(self, run, generators):
             made.append(len(generators))
             return super().record(run, generators)

@@ -15,12 +15,22 @@ from pbrl.linear import Precision, matmul_precision
 from pbrl.replay import ReplayBuffer
 from pbrl.rewards import RewardConfig, RewardEnsemble
 from pbrl.seeds import AgentStack
-from speed.measure import ACTION_DIM, OBSERVATION_DIM, Row, repeated, synchronize, time_in_turns
+from pbrl.training.collector import FINAL
+from speed.measure import (
+    ACTION_DIM,
+    OBSERVATION_DIM,
+    Row,
+    repeated,
+    synchronize,
+    time_in_turns,
+    warmed,
+)
 from speed.sac import stored_steps
 
 LEAST_UPDATES = 1_500.0  # per second, of SAC at the papers' size
 LEAST_STEPS = 500_000.0  # per second, of cheetah-run
 MOST_TIMES = 3.0  # that 16 seeds take of one
+EPISODE_STEPS = 1_000  # of every task of the control suite
 EAGER: Updates = "eager"
 
 
@@ -62,15 +72,18 @@ class GpuSetting:
         generator = torch.Generator(self.device).manual_seed(0)
         return stored_steps(generator), generator
 
-    def timed(self, contenders: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-        """Return seconds by the clock of each contender, in turns."""
+    def timed(
+        self, contenders: Mapping[str, Callable[[], object]], most: int | None = None
+    ) -> dict[str, float]:
+        """Return seconds by the clock of each contender, in turns; see `time_in_turns`."""
 
         def waiting(run: Callable[[], object], repetitions: int) -> None:
             repeated(run)(repetitions)
             synchronize(self.device)
 
         runs = {name: partial(waiting, run) for name, run in contenders.items()}
-        return {name: found.wall for name, found in time_in_turns(runs, self.rounds).items()}
+        times = time_in_turns(runs, self.rounds, most=most)
+        return {name: found.wall for name, found in times.items()}
 
 
 def updates(setting: GpuSetting) -> list[Row]:
@@ -84,7 +97,7 @@ def updates(setting: GpuSetting) -> list[Row]:
             with matmul_precision(precision):
                 return update(replay.sample(setting.batch_size, generator))
 
-        return step
+        return warmed(step)
 
     contenders = {
         f"{way}, {precision}": contender(way, precision)
@@ -119,7 +132,7 @@ def seeds(setting: GpuSetting, way: Updates = EAGER) -> list[Row]:
     stack = AgentStack([setting.agent(seed) for seed in range(number)], way)
     one = make_update(setting.agent(), way)
     names = f"1 seed, {way}", f"{number} seeds, {way}"
-    times = setting.timed({names[0]: single, names[1]: many})
+    times = setting.timed({names[0]: warmed(single), names[1]: warmed(many)})
     ratio = times[names[1]] / times[names[0]]
     aim = {"aim": f"at most {MOST_TIMES:g}x one", "is_met": ratio <= MOST_TIMES}
     return [
@@ -131,8 +144,8 @@ def seeds(setting: GpuSetting, way: Updates = EAGER) -> list[Row]:
 def worlds(setting: GpuSetting) -> list[Row]:
     """Time steps of batched physics, alone and with the learned reward and the replay beside them.
 
-    Starts of episodes are not among them: all worlds begin at once, and the steps are fewer than an
-    episode has.
+    Starts of episodes are not among them: all worlds begin at once, and no more steps are made than
+    an episode has.
     """
     has_mjx = setting.device != "cpu" and importlib.util.find_spec("jax") is not None
     return [
@@ -153,13 +166,16 @@ def _worlds(setting: GpuSetting, number: int, backend: str) -> list[Row]:
 
     def stored() -> None:
         nonlocal seen
-        following, rewards, terminated, truncated, _ = env.step(actions)
+        following, rewards, terminated, truncated, infos = env.step(actions)
         with torch.no_grad():
             learned = model.mean_reward(seen, actions)
-        replay.add(seen, actions, learned, rewards, following, terminated, truncated)
+        outcome = (learned, rewards, following, terminated, truncated)
+        replay.add(seen, actions, *outcome, may_end=FINAL in infos)
         seen = following
 
-    times = setting.timed({"stepped": lambda: env.step(actions), "rewarded and stored": stored})
+    contenders = {"stepped": lambda: env.step(actions), "rewarded and stored": stored}
+    most = EPISODE_STEPS // (len(contenders) * (setting.rounds + 1))
+    times = setting.timed(contenders, most)
     env.close()
     return [
         _row(

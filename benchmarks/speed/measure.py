@@ -13,6 +13,7 @@ from pbrl.linear import linear
 from pbrl.replay import ReplayBuffer
 
 OBSERVATION_DIM, ACTION_DIM = 24, 6  # dmc/walker-walk
+WARMING_CALLS = 12  # until changing numbers are symbols, and updates of every kind are recorded
 PRODUCTS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "torch.mm": torch.mm,
     "pbrl.linear": linear,
@@ -63,19 +64,23 @@ class Times(NamedTuple):
 
 
 def time_in_turns(
-    contenders: Mapping[str, Callable[[int], object]], rounds: int, seconds: float = 0.2
+    contenders: Mapping[str, Callable[[int], object]],
+    rounds: int,
+    seconds: float = 0.2,
+    most: int | None = None,
 ) -> dict[str, Times]:
     """Return each contender's median times; one repeats as often as it is told.
 
     Every contender is run once to warm up, and once more to learn how often it fits into `seconds`,
-    unless it took longer than that already.
+    unless it took longer than that already. In a turn it repeats `most` times at most.
     """
     repetitions = {}
     for name, run in contenders.items():
         wall, _ = timed(run, 1)
         if wall < seconds:
             wall, _ = timed(run, 1)
-        repetitions[name] = max(1, round(seconds / wall))
+        fitting = max(1, round(seconds / wall))
+        repetitions[name] = fitting if most is None else min(most, fitting)
     times: dict[str, list[Times]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():
@@ -108,6 +113,13 @@ def repeated(step: Callable[[], object]) -> Callable[[int], None]:
             step()
 
     return run
+
+
+def warmed(step: Callable[[], object]) -> Callable[[], object]:
+    """Return a step after so many calls that it is compiled, or recorded, for all that follow."""
+    for _ in range(WARMING_CALLS):
+        step()
+    return step
 
 
 def moved(value: Any, device: str) -> Any:

@@ -13,12 +13,21 @@ from pbrl.training.suite_report import put_on_page
 from pbrl.training.tables import markdown
 from speed import environments, physics
 from speed.comparisons import Comparison
-from speed.measure import Row, Times, repeated, synchronize, time_in_turns
+from speed.measure import Row, Times, repeated, synchronize, time_in_turns, warmed
+from speed.program import where
 from speed.roofline import Peaks, cost_of
 
 OURS, COMPILED, GRAPH = "ours", "ours compiled", "ours from a graph"
 CONTENDERS = ("official", "plain torch", "stable-baselines3", OURS, COMPILED, GRAPH)
-HEADER = ("update", "case", *(f"{name}, ms" for name in CONTENDERS), "roofline, ms", "reached")
+HEADER = (
+    "update",
+    "case",
+    *(f"{name}, ms" for name in CONTENDERS),
+    "roofline, ms",
+    "reached",
+    "aims",
+)
+TIMES_OTHERS, SHARE = 2.0, 0.85  # where overhead binds, and where arithmetic does
 BACK_ENDS = {  # contenders of batched physics
     "dm_control": "official",
     "envpool": "envpool",
@@ -29,8 +38,6 @@ ENVIRONMENT_HEADER = (
     *("environments, steps/s", "official", "official, pbrl", "envpool", "envpool, pbrl"),
     *("mujoco.rollout, pbrl", "mjx, pbrl"),
 )
-COMPILING_CALLS = 12  # numbers that change from call to call are made symbols on the way
-RECORDING_CALLS = 12  # until updates of every kind are recorded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +69,34 @@ class UpdateRow:
         ours = self.milliseconds[OURS]
         times = [self._time(name, ours) for name in CONTENDERS]
         reached = f"{self.bound / ours:.0%}, {self.bound_by}"
-        return (self.method, self.case, *times, _number(self.bound), reached)
+        return (self.method, self.case, *times, _number(self.bound), reached, self._aims())
+
+    @property
+    def is_fast(self) -> bool | None:
+        """Whether ours takes half the time of the official update, or of plain torch without it."""
+        other = self.milliseconds.get("official", self.milliseconds.get("plain torch"))
+        return None if other is None else other >= TIMES_OTHERS * self.milliseconds[OURS]
+
+    @property
+    def is_near(self) -> bool:
+        """Whether ours reaches its share of the roofline."""
+        return self.bound >= SHARE * self.milliseconds[OURS]
+
+    def _aims(self) -> str:
+        met = {f"{TIMES_OTHERS:g}x": self.is_fast, f"{SHARE:.0%}": self.is_near}
+        return ", ".join(
+            f"{aim}: {'yes' if is_met else 'no'}"
+            for aim, is_met in met.items()
+            if is_met is not None
+        )
 
     def _time(self, name: str, ours: float) -> str:
         time = self.milliseconds.get(name)
         if time is None:
-            tried = any(note.startswith(f"{name}: ") for note in self.notes)
-            tried = tried and name in (COMPILED, GRAPH)
+            own = [note for note in self.notes if note.startswith(f"{name}: ")]
+            tried = name in (COMPILED, GRAPH) and any(
+                not note.startswith(f"{name}: not ") for note in own
+            )
             return "fails" if tried else ""
         return _number(time) if name == OURS else f"{_number(time)} ({time / ours:.2f}x)"
 
@@ -84,7 +112,10 @@ def measure_update(
     agent, step = comparison.make()
     contenders = {**comparison.others, OURS: repeated(step)}
     notes = list(comparison.notes)
-    if compiles and hasattr(agent, "update") and (comparison.compiles or device != "cpu"):
+    untried = why_not_compiled(comparison, agent, device, compiles=compiles)
+    if untried:
+        notes.append(f"{COMPILED}: {untried}")
+    else:
         try:
             contenders[COMPILED] = repeated(compiled(comparison))
         except TorchDynamoException as error:
@@ -109,6 +140,17 @@ def measure_update(
     )
 
 
+def why_not_compiled(comparison: Comparison, agent: object, device: str, *, compiles: bool) -> str:
+    """Say why torch.compile is not tried on an update; nothing if it is."""
+    if not hasattr(agent, "update"):
+        return "not an agent's update"
+    if not compiles:
+        return "not asked for"
+    if device == "cpu" and not comparison.compiles:
+        return "not tried on a CPU, where it takes minutes"
+    return ""
+
+
 def compiled(comparison: Comparison) -> Callable[[], object]:
     """Return our update through torch.compile, compiled already.
 
@@ -118,9 +160,7 @@ def compiled(comparison: Comparison) -> Callable[[], object]:
     torch.compiler.reset()
     agent, step = comparison.make()
     agent.update = torch.compile(agent.update)
-    for _ in range(COMPILING_CALLS):
-        step()
-    return step
+    return warmed(step)
 
 
 def recorded(comparison: Comparison) -> Callable[[], object]:
@@ -131,9 +171,7 @@ def recorded(comparison: Comparison) -> Callable[[], object]:
     """
     agent, step = comparison.make()
     agent.update = make_update(agent, "graph")
-    for _ in range(RECORDING_CALLS):
-        step()
-    return step
+    return warmed(step)
 
 
 def _waiting(run: Callable[[int], object], device: str) -> Callable[[int], None]:
@@ -189,18 +227,29 @@ def missing(updates: list[UpdateRow]) -> str:
     return f"Not measured: {'; '.join(dict.fromkeys(notes))}." if notes else ""
 
 
+def judged(updates: list[UpdateRow]) -> str:
+    """Say how many updates meet each aim."""
+    compared = [row.is_fast for row in updates if row.is_fast is not None]
+    return (
+        f"Aims: {TIMES_OTHERS:g}x the official update, or plain torch where there is none, which "
+        f"{sum(compared)} of {len(compared)} meet; {SHARE:.0%} of the roofline, which "
+        f"{sum(row.is_near for row in updates)} of {len(updates)} meet. The first counts where "
+        "overhead binds, the second where arithmetic does."
+    )
+
+
 def write_page(record: Mapping[str, Any], page: Path) -> None:
     """Put the table of a record into a markdown page, between markers of its device."""
     found, peaks, load = record["machine"], Peaks(**record["peaks"]), record["load_average"]
     updates = [UpdateRow(**row) for row in record["updates"]]
     packages = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    where = found["cpu"] if record["device"] == "cpu" else f"{found['gpu']}, {found['cpu']}"
     body = [
-        f"{where}, {found['cores']} cores, {record['threads']} torch thread(s), median of at most "
-        f"{record['rounds']} rounds, {peaks.flops / 1e9:,.0f} GFLOP/s and "
+        f"{where(record)}, {found['cores']} cores, {record['threads']} torch thread(s), median of "
+        f"at most {record['rounds']} rounds, {peaks.flops / 1e9:,.0f} GFLOP/s and "
         f"{peaks.bandwidth / 1e9:,.1f} GB/s at best; programs that wanted a core, this one among "
         f"them: {load[0]:.1f} at the start and {load[1]:.1f} at the end. {packages}.",
         markdown(HEADER, [row.cells() for row in updates]),
+        judged(updates),
         missing(updates),
     ]
     if record["environments"]:

@@ -76,7 +76,7 @@ def write_page(record: Mapping[str, Any], page: Path, name: str) -> None:
     packages = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     body = "\n\n".join(
         [
-            f"{found['cpu']}, {found['cores']} cores, {record['threads']} torch thread(s), median "
+            f"{where(record)}, {found['cores']} cores, {record['threads']} torch thread(s), median "
             f"of {record['rounds']} rounds; programs that wanted a core, this one among them: "
             f"{load[0]:.1f} at the start and {load[1]:.1f} at the end. {packages}.",
             f"{sum(bool(row.is_met) for row in judged)} of {len(judged)} aims are met.",
@@ -84,6 +84,14 @@ def write_page(record: Mapping[str, Any], page: Path, name: str) -> None:
         ]
     )
     put_on_page(page, f"speed-{name}-{record['threads']}", body, heading="# Speed\n")
+
+
+def where(record: Mapping[str, Any]) -> str:
+    """Return the processor of a record, and before it the GPU if that was measured."""
+    found = record["machine"]
+    if record.get("device", "cpu") == "cpu":
+        return str(found["cpu"])
+    return f"{found['gpu']}, {found['cpu']}"
 
 
 def measure(

@@ -1,6 +1,7 @@
 """The runs of a suite, all seeds of a method on a task as one computation."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import tyro
@@ -10,7 +11,7 @@ from pbrl.training.config import TrainConfig
 from pbrl.training.records import Records
 from pbrl.training.result import Result
 from pbrl.training.run import train_seeds
-from pbrl.training.run_folder import is_run
+from pbrl.training.run_folder import is_run, read_config
 from pbrl.training.suites import Suite, SuiteRun
 
 
@@ -26,7 +27,8 @@ def run_together(
         suite: of online runs.
         records: where results go.
         folder: of the run folders.
-        change: of every configuration, in what the suite leaves open.
+        change: of every configuration, in what the suite leaves open; a run that goes on keeps its
+            way of making updates.
     """
     groups: dict[tuple[str, str, str], list[SuiteRun]] = {}
     for run in records.missing(suite.runs()):
@@ -36,7 +38,10 @@ def run_together(
         folders = {run.seed: folder / run.name for run in runs}
         print(f"{runs[0].agent} on {runs[0].task_name}, seeds {list(folders)}", flush=True)
         config = change(configuration(runs[0], folder))
-        resume = any(map(is_run, folders.values()))
+        started = [path for path in folders.values() if is_run(path)]
+        resume = bool(started)
+        if resume:  # in the way that was fastest then, whatever is now
+            config = replace(config, updates=read_config(started[0]).get("updates", "eager"))
         results = train_seeds(config, folders, resume=resume)
         done += [(run, records.add(run, found)) for run, found in zip(runs, results, strict=True)]
     return done

@@ -103,7 +103,7 @@ class RecentWindows(nn.Module):
         number = len(self.mask)
         rows = (self.count + torch.arange(len(mask), device=mask.device))[-number:] % number
         time = slice(mask.shape[1])
-        self.mask[rows] = False
+        self.mask.index_fill_(0, rows, False)  # `[rows] = False` would copy from the host
         self.observations[rows, time] = observations[-number:]
         self.actions[rows, time] = actions[-number:]
         self.timesteps[rows, time] = timesteps[-number:]

@@ -136,7 +136,8 @@ class AgentOfParts(ABC, Generic[ConfigT]):
             return value
         if isinstance(held, Tensor):
             return held.fill_(value)
-        return torch.tensor(value, device=self.device)
+        # Not in the default type: a fused Adam on CUDA reads a rate as single precision.
+        return torch.tensor(value, dtype=torch.float32, device=self.device)
 
     def _set_rate(self, optimizer: torch.optim.Optimizer, rate: float) -> None:
         """Let an optimiser take its next step at this learning rate."""

@@ -22,8 +22,10 @@ from pbrl.randomness import Generators, derived_seed
 from pbrl.replay import ReplayBuffer
 from pbrl.reward_learning import RewardLearner
 from pbrl.rewards import RewardEnsemble
+from pbrl.ring import bytes_of_step
 from pbrl.training.collector import Collector, EpisodeWatcher
 from pbrl.training.config import EnvironmentConfig, PreferenceConfig, TrainConfig
+from pbrl.training.device_memory import check_replay
 from pbrl.training.online import PURPOSES, OnlineLoop
 from pbrl.training.preferences import PreferenceReward
 from pbrl.training.reward_source import TrueReward
@@ -121,15 +123,26 @@ def chosen_agent(config: TrainConfig) -> tuple[type[Any], Any]:
 
 
 def build_replay(config: TrainConfig, env: VectorEnv[Any, Any, Any]) -> ReplayBuffer:
-    """Return the empty replay of a run, which keeps every frame of images once."""
+    """Return the empty replay of a run, which keeps every frame of images once.
+
+    Raises:
+        OutOfDeviceMemory: if the device has too little memory for it.
+    """
     num_envs, pixels = config.environment.num_envs, config.environment.pixels
+    capacity = config.replay_capacity or config.steps + num_envs
+    dtype = torch.float32 if pixels is None else torch.uint8
+    num_frames = 1 if pixels is None else pixels.num_frames
+    observation_dim, action_dim = dimensions(env)
+    num_bytes = bytes_of_step(observation_dim // num_frames, action_dim, dtype)
+    check_replay(capacity, num_bytes, config.device)
     return ReplayBuffer(
-        config.replay_capacity or config.steps + num_envs,
-        *dimensions(env),
+        capacity,
+        observation_dim,
+        action_dim,
         num_envs=num_envs,
         device=config.device,
-        observation_dtype=torch.float32 if pixels is None else torch.uint8,
-        num_frames=1 if pixels is None else pixels.num_frames,
+        observation_dtype=dtype,
+        num_frames=num_frames,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from pbrl.agents import agent_class
 from pbrl.seeds import check_takes_seeds
+from pbrl.training.device_memory import OFFLINE, naming_what_to_lower
 from pbrl.training.files import plain
 from pbrl.training.fit_build import build_offline_loop, build_scorer, evaluation_env
 from pbrl.training.fit_config import FitConfig
@@ -50,13 +51,14 @@ def fit(
     Raises:
         Interrupted: after Ctrl-C or a termination signal; `resume` goes on from there.
         ValueError: if data, configuration and folder do not fit, before any learning.
+        OutOfDeviceMemory: if the device is full, naming what to lower.
         OSError: if the folder cannot be written.
     """
     folder = Path(folder)
     if not resume:
         check_free(folder)
     data = data or load_data(config.dataset, config.labels, config.data, config.device)
-    with ExitStack() as held:
+    with naming_what_to_lower(config.device, OFFLINE), ExitStack() as held:
         run, log = _open_run(config, folder, Given(data, resume, wandb), held)
         run.folder.begin()
         progress = _progress(config, data, run.loop.step, f"seed {config.seed}")
@@ -87,6 +89,7 @@ def fit_seeds(
     Raises:
         Interrupted: after Ctrl-C or a termination signal; `resume` goes on from there.
         ValueError: see `fit`, and if the method takes no axis of seeds.
+        OutOfDeviceMemory: if the device is full, naming what to lower.
         OSError: if a folder cannot be written.
     """
     check_takes_seeds(agent_class(config.agent))
@@ -94,7 +97,7 @@ def fit_seeds(
         for folder in folders.values():
             check_free(folder)
     data = data or load_data(config.dataset, config.labels, config.data, config.device)
-    with ExitStack() as held:
+    with naming_what_to_lower(config.device, OFFLINE), ExitStack() as held:
         opened = []
         for seed, folder in folders.items():
             own = Given(data.with_own_rewards(), resume, wandb)

@@ -195,6 +195,8 @@ class OnlineLoop:
         self.agent.reset_critic()
         for batch in self.experience.warm_up():
             self.update(batch)
+        # With its recordings: seeds that learn together would hold them and never use them again.
+        self.__dict__.pop("update", None)
 
     @property
     def acts_in_numbers(self) -> bool:

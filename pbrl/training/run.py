@@ -25,6 +25,7 @@ from pbrl.training.build import (
 from pbrl.training.checkpoint import load_checkpoint, read_checkpoint
 from pbrl.training.config import TrainConfig
 from pbrl.training.decode import decode
+from pbrl.training.device_memory import ONLINE, naming_what_to_lower
 from pbrl.training.evaluation import Policy
 from pbrl.training.files import plain
 from pbrl.training.interruption import Interrupted, interruptible
@@ -66,9 +67,10 @@ def train(
     Raises:
         Interrupted: after Ctrl-C or a termination signal; `resume` goes on from there.
         ValueError: if the configuration, the teacher or the folder does not fit.
+        OutOfDeviceMemory: if the device is full, naming what to lower.
         OSError: if the folder cannot be written.
     """
-    with ExitStack() as held:
+    with naming_what_to_lower(config.device, ONLINE), ExitStack() as held:
         run, log = _open_run(config, Path(folder), Given(teacher, resume, wandb), held)
         run.folder.begin()
         progress = _progress(config, run.loop.step, f"seed {config.seed}")
@@ -99,6 +101,7 @@ def train_seeds(
     Raises:
         Interrupted: after Ctrl-C or a termination signal; `resume` goes on from there.
         ValueError: see `train`, and if the method takes no axis of seeds.
+        OutOfDeviceMemory: if the device is full, naming what to lower.
         OSError: if a folder cannot be written.
     """
     check_takes_seeds(chosen_agent(config)[0])
@@ -106,7 +109,7 @@ def train_seeds(
         for folder in folders.values():
             check_free(folder)
     given = Given(None, resume, wandb)
-    with ExitStack() as held:
+    with naming_what_to_lower(config.device, ONLINE), ExitStack() as held:
         opened = [
             _open_run(replace(config, seed=seed), folder, given, held)
             for seed, folder in folders.items()

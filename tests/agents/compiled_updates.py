@@ -14,13 +14,13 @@ NUM_UPDATES = 6
 TOLERANCE = 1e-4
 
 
-def main(backend: str, names: list[str]) -> None:
-    """Compare some methods, and print the names of those that agree."""
+def main(backend: str, device: str, names: list[str]) -> None:
+    """Compare some methods on a device, and print the names of those that agree."""
     compile_ = torch.compile
     torch.compile = lambda update: compile_(update, backend=backend)
     for name in names:
         torch.compiler.reset()
-        (eager, batch), (agent, _) = make_case(name), make_case(name)
+        (eager, batch), (agent, _) = make_case(name, device), make_case(name, device)
         compiled = make_update(agent, "compiled")
         for step in range(NUM_UPDATES):
             found, expected = compiled(batch(step)), eager.update(batch(step))
@@ -31,4 +31,4 @@ def main(backend: str, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])

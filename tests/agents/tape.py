@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 
 import torch
+from torch._C import TensorBase
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -49,7 +50,18 @@ def never_waiting(monkeypatch):
             patch.setattr(torch.Tensor, name, _refuse(name))
         for name in MADE:
             patch.setattr(torch, name, _refuse(name))
+        patch.setattr(torch.Tensor, "__setitem__", _set_item)
         yield
+
+
+def _set_item(tensor, index, value):
+    """Refuse numbers of Python at places that tensors tell: they are copied from the host."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if not isinstance(value, torch.Tensor) and any(
+        isinstance(part, (torch.Tensor, list)) for part in parts
+    ):
+        raise Waits("__setitem__")
+    TensorBase.__setitem__(tensor, index, value)
 
 
 def _refuse(name):

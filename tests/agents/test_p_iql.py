@@ -19,9 +19,9 @@ SMALL = JointPIQLConfig(
 )
 
 
-def agent(config=SMALL, observation_dim=2, action_dim=1):
-    generator = torch.Generator().manual_seed(0)
-    return JointPIQL(config, observation_dim, action_dim, generator=generator)
+def agent(config=SMALL, observation_dim=2, action_dim=1, device="cpu"):
+    generator = torch.Generator(device).manual_seed(0)
+    return JointPIQL(config, observation_dim, action_dim, device=device, generator=generator)
 
 
 def draw(seed, transitions=0, steps=5):

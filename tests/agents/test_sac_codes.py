@@ -19,10 +19,10 @@ CODES = StateCodesConfig(
 )
 
 
-def make(seed=0, **config):
-    draws = torch.Generator().manual_seed(seed)
+def make(seed=0, device="cpu", **config):
+    draws = torch.Generator(device).manual_seed(seed)
     config = SACConfig(hidden_sizes=(16, 16), codes=CODES, **config)
-    return SAC(config, OBS, ACT, generator=draws)
+    return SAC(config, OBS, ACT, device=device, generator=draws)
 
 
 def batch(seed=0, number=32):

@@ -21,7 +21,7 @@ from pbrl.reward_steps import StepData, make_step
 from pbrl.rewards import RewardConfig, RewardEnsemble
 from pbrl.tally import Tally
 from tests import test_hindsight, test_reward_seeds, test_seeds
-from tests.agents import test_dppo, test_drqv2, test_dtr, test_oppo
+from tests.agents import test_dppo, test_drqv2, test_dtr, test_oppo, test_p_iql, test_sac_codes
 
 IMAGES = {"drqv2": None, "taco": test_drqv2.TACO}
 SEQUENCES = {
@@ -49,7 +49,9 @@ REWARDS = {
 KEPT_REWARDS = [name for name, config in REWARDS.items() if "memory_limit" not in config]
 SIZES = (test_reward_seeds.OBS, test_reward_seeds.ACT)
 BY_NUMBERS = list(test_seeds.CONFIGS)
-NAMES = [*BY_NUMBERS, *IMAGES, *SEQUENCES]
+CODES = "sac, codes"
+NAMES = [*BY_NUMBERS, CODES, *IMAGES, *SEQUENCES]
+NOT_RECORDED = ["p-iql, joint"]
 
 
 class Case(NamedTuple):
@@ -80,6 +82,12 @@ def make_case(name, device="cpu"):
         config = DrQv2Config(**test_drqv2.SMALL, taco=IMAGES[name], noise_updates=20)
         agent = DrQv2(config, test_drqv2.SIZE, 2, device=device, generator=draws)
         return Case(agent, lambda step: moved(test_drqv2.some_batch(seed=step), device))
+    if name in NOT_RECORDED:
+        agent = test_p_iql.agent(device=device)
+        return Case(agent, lambda step: moved(test_p_iql.draw(step, 8), device))
+    if name == CODES:
+        agent = test_sac_codes.make(3, device)
+        return Case(agent, lambda step: moved(test_sac_codes.batch(step), device))
     kind, config = test_seeds.CONFIGS[name]
     agent = kind(config, test_seeds.OBS, test_seeds.ACT, device=device, generator=draws)
     return Case(agent, lambda step: moved(test_seeds.given(kind, 3, step), device))

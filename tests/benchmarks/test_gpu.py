@@ -16,7 +16,7 @@ def program(load, monkeypatch):
     program.started = []
     monkeypatch.setattr(program, "_run", lambda *words: program.started.append(words) or 0)
     measure = gpu.time_in_turns
-    monkeypatch.setattr(gpu, "time_in_turns", lambda runs, _: measure(runs, 1, 1e-9))
+    monkeypatch.setattr(gpu, "time_in_turns", lambda runs, _, most: measure(runs, 1, 1e-9, most))
     return program
 
 
@@ -103,7 +103,51 @@ def test_the_fastest_way_and_the_best_row_count(program, load):
     assert [found.contender for found in program.best(rows)] == ["graph, float32"]
 
 
+def test_a_later_call_takes_the_way_that_was_fastest(program, tmp_path):
+    path = tmp_path / "gpu.json"
+    options = program.Options(device="cpu", quick=True, output=path)
+    assert program.chosen_way([], options) == "eager"
+    row = {
+        "section": "updates", "case": "SAC", "contender": "compiled, float32", "milliseconds": 1.0,
+    }  # fmt: skip
+    path.write_text(json.dumps({"device": "cpu", "rows": [row]}))
+    assert program.chosen_way([], options) == "compiled"
+    assert program.chosen_way([], replace(options, device="cuda")) == "eager"
+
+
+@pytest.mark.usefixtures("short_suite")
+def test_a_run_that_goes_on_keeps_its_way_of_making_updates(program, tmp_path, load, monkeypatch):
+    together = load("speed.suite_together")
+    suite = program.load_suite(program.ROOT / "benchmarks" / "suites" / "online-gpu.toml")
+    (run, *_), records = suite.runs(), program.Records(tmp_path / "records")
+    (tmp_path / run.name).mkdir()
+    (tmp_path / run.name / "config.json").write_text('{"updates": "compiled"}')
+    given = []
+
+    def train_seeds(config, folders, *, resume):
+        given.append((config.updates, resume))
+        raise InterruptedError
+
+    monkeypatch.setattr(together, "train_seeds", train_seeds)
+    with pytest.raises(InterruptedError):
+        together.run_together(suite, records, tmp_path)
+    assert given == [("compiled", True)]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_how_to_try_it(program):
     with pytest.raises(SystemExit, match="no CUDA device .*--device cpu --quick tries the program"):
         program.main(program.Options())
+
+
+def test_the_page_names_the_gpu(load):
+    program = load("speed.program")
+    record = {"machine": {"cpu": "Xeon", "gpu": "H200"}}
+    assert program.where(record) == "Xeon"
+    assert program.where(record | {"device": "cuda"}) == "H200, Xeon"
+
+
+def test_no_more_is_repeated_than_is_allowed(load):
+    counts = []
+    load("speed.measure").time_in_turns({"one": counts.append}, 2, 0.2, 5)
+    assert counts == [1, 1, 5, 5]

@@ -10,13 +10,6 @@ class WorldsDoNotFit(ValueError):
     """More worlds were asked for than the device has memory for."""
 
 
-def free_memory(device: torch.device) -> int | None:
-    """Return the free bytes of a CUDA device; None for others, which are not checked."""
-    if device.type != "cuda":
-        return None
-    return int(torch.cuda.mem_get_info(device)[0])
-
-
 def check_memory(needed: int, free: int | None, *, num_envs: int, device: torch.device) -> None:
     """Make sure that a program fits.
 

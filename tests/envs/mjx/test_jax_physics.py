@@ -1,11 +1,14 @@
 """MJX against MuJoCo itself; needs jax, on the CPU or, marked `gpu`, on a CUDA device."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
 import pbrl.envs
 from pbrl.envs.mjx.jax_physics import JaxPhysics, find_device, import_jax
+from pbrl.envs.mjx.jax_program import lowered
 from pbrl.envs.mjx.starts import at_rest, random_joints
 from pbrl.envs.mjx.tasks import TASKS
 
@@ -89,6 +92,39 @@ def test_no_steps_change_nothing(reacher):
         again = reacher.step(again, torch.ones(NUM_WORLDS, 2), 1)
     assert torch.equal(moved.qpos, again.qpos)
     assert moved.qvel.all()
+
+
+def test_equal_worlds_share_a_program(reacher):
+    build = TASKS["reacher-easy"].build_model
+    again = JaxPhysics(build(), NUM_WORLDS, torch.device("cpu"))
+    assert again._program is reacher._program
+    model = build()
+    model.opt.timestep *= 2
+    assert JaxPhysics(model, NUM_WORLDS, torch.device("cpu"))._program is not reacher._program
+    again.close()
+    assert reacher._program.num_bytes > 0
+
+
+def test_what_no_step_changes_is_put_there_once(reacher, monkeypatch):
+    qpos = random_joints(reacher, NUM_WORLDS, torch.Generator().manual_seed(0), free_hinges=True)
+    state, controls = at_rest(reacher, qpos).state, torch.ones(NUM_WORLDS, 2)
+    state = reacher.step(state, controls, 2)
+
+    def refuse(value):
+        raise AssertionError(f"{value} was put on the device again")
+
+    monkeypatch.setattr(reacher, "_put", refuse)
+    reacher.step(state, controls, 2)
+
+
+def test_products_are_made_in_single_precision(reacher):
+    """Not in TF32, which GPUs take by default."""
+    jax, mjx = import_jax()
+    arguments = (TASKS["reacher-easy"].build_model(), NUM_WORLDS, jax.devices("cpu")[0])
+    text = lowered(jax, mjx, *arguments).as_text()
+    products = re.findall(r"stablehlo.dot_general.*", text)
+    assert products
+    assert all("precision = [HIGHEST, HIGHEST]" in product for product in products)
 
 
 def test_a_divergence_is_found(reacher):
