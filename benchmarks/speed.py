@@ -23,11 +23,11 @@ from rich.table import Table
 from speed.comparisons import METHODS, Setting
 from speed.one_table import (
     ENVIRONMENT_HEADER,
-    HEADER,
     environment_rows,
     environment_table,
     measure_update,
     missing,
+    update_table,
     write_page,
 )
 from speed.program import RESULTS, ROOT, chosen_of, circumstances, write_record
@@ -97,7 +97,7 @@ def main(options: Options) -> None:
             measure_update(found, peaks, options.device, rounds, compiles=options.compiles)
             for found in METHODS[name](options.setting())
         ]
-    show(HEADER, [row.cells() for row in updates])
+    show(*update_table(updates))
     print(missing(updates))
     show(ENVIRONMENT_HEADER, environment_table(environments))
     record = circumstances(options.threads, rounds, load) | {

@@ -227,6 +227,14 @@ def missing(updates: list[UpdateRow]) -> str:
     return f"Not measured: {'; '.join(dict.fromkeys(notes))}." if notes else ""
 
 
+def update_table(updates: Sequence[UpdateRow]) -> tuple[Sequence[str], list[Sequence[str]]]:
+    """Return header and rows of the table, without the columns of contenders that none has."""
+    rows = [row.cells() for row in updates]
+    columns = zip(*rows, strict=True)
+    kept = [at for at, column in enumerate(columns) if any(column)] or range(len(HEADER))
+    return [HEADER[at] for at in kept], [[row[at] for at in kept] for row in rows]
+
+
 def judged(updates: list[UpdateRow]) -> str:
     """Say how many updates meet each aim."""
     compared = [row.is_fast for row in updates if row.is_fast is not None]
@@ -248,7 +256,7 @@ def write_page(record: Mapping[str, Any], page: Path) -> None:
         f"at most {record['rounds']} rounds, {peaks.flops / 1e9:,.0f} GFLOP/s and "
         f"{peaks.bandwidth / 1e9:,.1f} GB/s at best; programs that wanted a core, this one among "
         f"them: {load[0]:.1f} at the start and {load[1]:.1f} at the end. {packages}.",
-        markdown(HEADER, [row.cells() for row in updates]),
+        markdown(*update_table(updates)),
         judged(updates),
         missing(updates),
     ]
