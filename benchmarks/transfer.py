@@ -7,7 +7,7 @@
 For each pair of tasks, number of labels at the source and seed: a perfectly rational teacher
 compares pairs of source segments by their true returns (`pbrl label simulate --score.score return
 --pairs 100`), and the answers are carried to the target (`pbrl label transfer`) by distances alone
-("none"), with the anchors "time" (the default) and "progress" and, as a control, with "time" from
+("none"), with the anchors "time" and "progress" (the default) and, as a control, with "time" from
 answers that were shuffled. The target's true returns say how right the labels are. Labels of the
 first seeds are written for the suite credit-transfer-cpu, with as many true labels of each target
 beside them.

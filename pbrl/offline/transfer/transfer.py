@@ -73,7 +73,8 @@ class TransferConfig:
             image: of 60 toy alignments (`benchmarks/mirror_toy.py`) 21 were inverted, with
             "progress" none. On six Meta-World datasets of experts with noise (500 segments of 50
             steps each) the rank correlation with the true return was 0.33 to 0.90 for "progress",
-            0.38 to 0.81 for "time" and -0.05 to 0.38 for "path-length".
+            0.38 to 0.81 for "time" and -0.05 to 0.38 for "path-length"; policies learned from
+            labels by "time", which say that later is better, fail (docs/credit-and-transfer.md).
         max_rivalry: an alignment is ambiguous if a contrary one is this good, in [0, 1]. In that
             toy the inverted ones had 0.72 to 1.
         ambiguous: whether such an alignment is refused or warned of.
@@ -86,7 +87,7 @@ class TransferConfig:
     length: int | None = None
     min_confidence: float = 0.05
     metric: Literal["euclidean", "cosine"] = "euclidean"
-    anchor: Anchor = "time"
+    anchor: Anchor = "progress"
     max_rivalry: float = 0.7
     ambiguous: Literal["refuse", "warn"] = "refuse"
     transport: TransportConfig = field(default_factory=TransportConfig)
