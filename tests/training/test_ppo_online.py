@@ -67,7 +67,7 @@ def test_true_reward_learns_without_asking(on_policy):
 def test_an_update_sees_the_steps_since_the_last_one_with_the_rewards_of_now(on_policy):
     loop = build_loop(on_policy)
     seen, was_ready = [], []
-    update = loop.update
+    update = loop.agent.update
 
     def watched(batch):
         assert batch.rewards.shape == (HORIZON, NUM_ENVS)
@@ -77,7 +77,7 @@ def test_an_update_sees_the_steps_since_the_last_one_with_the_rewards_of_now(on_
         assert loop.agent.log_prob(batch.observations, batch.actions).isfinite().all()
         return metrics
 
-    loop.update = watched
+    loop.agent.update = watched
     taken, steps = [], []
     while loop.step < 960:
         observations, actions = loop.collector.observations.clone(), loop._actions

@@ -5,7 +5,7 @@ import pytest
 
 from pbrl.agents.ppo import PPO
 from pbrl.commands.train import main
-from pbrl.training.build import agent_class
+from pbrl.training.build import chosen_agent
 from pbrl.training.config import TrainConfig
 from pbrl.training.decode import decode
 from pbrl.training.files import plain
@@ -19,7 +19,7 @@ ENV = "mjx/cartpole-swingup"
 def test_ppo_takes_many_environments_and_more_steps_than_sac(agent):
     off_policy = make_config(ENV, "sac" if agent == "ppo" else "pebble")
     config = make_config(ENV, agent)
-    assert (config.agent, agent_class(config)) == (agent, PPO)
+    assert (config.agent, chosen_agent(config)[0]) == (agent, PPO)
     assert (config.preferences is None) == (agent == "ppo")
     assert config.steps == 20 * off_policy.steps
     assert config.environment.num_envs * config.ppo.horizon == 4_096

@@ -62,7 +62,10 @@ def test_labels_go_from_one_task_to_another(tasks, tmp_path, capsys):
     report = json.loads(out.with_suffix(".json").read_text())
     assert report["accuracy"] > 0.9
     assert report["config"]["transport"]["epsilon"] == 0.1
-    assert report["counts"] == {"labels": 20, "target_segments": 12, "rounds": 2}
+    assert report["counts"] == {
+        "labels": 20, "target_segments": 12, "rounds": 2,
+        "source_labels": 24, "source_labels_used": 17,
+    }  # fmt: skip
     assert sum(report["confidence_histogram"]) == 66
     assert report["warnings"] == []
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
