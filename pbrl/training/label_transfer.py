@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pbrl.feedback import TIE, Answers, FeedbackStore, LabelledQueries
 from pbrl.offline.transfer import TransferConfig, Transferred, transfer_labels
+from pbrl.offline.transfer.transfer import Round
 from pbrl.replay import ReplayBuffer
 from pbrl.training.files import plain, write_json
 from pbrl.training.fit_config import DataConfig
@@ -106,13 +107,14 @@ def describe(made: Transferred, target: ReplayBuffer) -> dict[str, Any]:
     labelled = made.labelled()
     returns = target.gather(made.segments).true_returns().cpu()
     is_known = bool(target.all_true_rewards().any())
+    used, there_are = made.used or (None, None)
     row, column = torch.combinations(torch.arange(len(returns))).unbind(1)
     first, second = made.pairs.unbind(1)
     return {
         "counts": {
             "labels": len(labelled),
-            "source_labels_used": None if made.used is None else made.used[0],
-            "source_labels": None if made.used is None else made.used[1],
+            "source_labels_used": used,
+            "source_labels": there_are,
             "target_segments": len(returns),
             "rounds": len(made.rounds),
         },
@@ -124,19 +126,19 @@ def describe(made: Transferred, target: ReplayBuffer) -> dict[str, Any]:
         else None,
         "confidence_histogram": confidence_histogram(made.labels[row, column]),
         "agreement_of_rounds": made.agreement,
-        "rounds": [
-            {
-                "cost": one.coupling.cost,
-                "is_converged": one.coupling.is_converged,
-                "marginal_error": one.coupling.marginal_error,
-                "rivalry": None if one.orientation is None else one.orientation.rivalry,
-                "similarity_to_rival": None
-                if one.orientation is None
-                else one.orientation.similarity,
-            }
-            for one in made.rounds
-        ],
+        "rounds": [_describe_round(one) for one in made.rounds],
         "warnings": list(made.warnings),
+    }
+
+
+def _describe_round(made: Round) -> dict[str, Any]:
+    coupling, orientation = made.coupling, made.orientation
+    return {
+        "cost": coupling.cost,
+        "is_converged": coupling.is_converged,
+        "marginal_error": coupling.marginal_error,
+        "rivalry": orientation and orientation.rivalry,
+        "similarity_to_rival": orientation and orientation.similarity,
     }
 
 
