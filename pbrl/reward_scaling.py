@@ -23,10 +23,12 @@ class RewardScalingConfig:
             rewards 0 and their standard deviation 1; "root-mean-square" makes the mean of their
             squares 1 and leaves 0 at 0, so that an episode earns what it earned, in another unit;
             "none" leaves them.
-        factor: of "return-range", above 0; 1,000 there.
+        factor: of "return-range", above 0. IQL: 1,000 on locomotion; Preference Transformer: the
+            time limit of the task's environment.
         spread_lowest: with "return-range", first take the lowest return off every episode, in equal
             parts over its steps: theirs on AntMaze.
-        shift: added at the end. Theirs: 0.5 on MuJoCo, -1 on AntMaze, 0 elsewhere.
+        shift: added at the end. Theirs to learned rewards: 0.5 on MuJoCo, -1 on AntMaze, 0
+            elsewhere; to true ones -1 on AntMaze alone.
     """
 
     kind: Scaling = "none"

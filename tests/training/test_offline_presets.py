@@ -109,6 +109,42 @@ def test_preference_transformer_and_uni_rlhf():
     assert true.reward.source == "true"
 
 
+@pytest.mark.parametrize(
+    ("name", "family", "factor", "shift"),
+    [
+        ("hopper-medium-v2", "d4rl", 1_000, 0.5),
+        ("antmaze-large-play-v2", "d4rl", 1_000, -1),
+        ("antmaze-umaze-diverse-v2", "d4rl", 700, -1),
+        ("pen-human-v1", "d4rl", 100, 0),
+        ("D4RL/pen/human-v2", "minari", 100, 0),
+        ("hammer-cloned-v1", "d4rl", 200, 0),
+        ("lift-ph", "robomimic", 500, 0),
+    ],
+)
+def test_preference_transformer_stretches_learned_rewards_to_the_time_limit(
+    name, family, factor, shift
+):
+    for agent in ("p-iql", "preference-transformer"):
+        made = make_fit_config("data", agent, facts(name, family, None), preset="pt")
+        scaling = made.reward.scaling
+        assert (scaling.kind, scaling.factor, scaling.shift) == ("return-range", factor, shift)
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "kind", "shift"),
+    [
+        ("hopper-medium-v2", "d4rl", "return-range", 0),
+        ("antmaze-large-play-v2", "d4rl", "none", -1),
+        ("pen-human-v1", "d4rl", "none", 0),
+        ("lift-ph", "robomimic", "none", 0),
+    ],
+)
+def test_preference_transformer_s_oracle_has_a_scale_of_its_own(name, family, kind, shift):
+    made = make_fit_config("data", "iql", facts(name, family, None), preset="paper")
+    scaling = made.reward.scaling
+    assert (scaling.kind, scaling.shift, scaling.spread_lowest) == (kind, shift, False)
+
+
 def test_preference_transformer_as_a_reward():
     made = make_fit_config("data", "preference-transformer", facts(), preset="paper")
     reward = made.reward

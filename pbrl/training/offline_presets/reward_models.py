@@ -11,7 +11,7 @@ from pbrl.agents.policies import PolicyConfig
 from pbrl.reward_learning import RewardLearningConfig
 from pbrl.reward_scaling import RewardScalingConfig
 from pbrl.rewards import RewardConfig
-from pbrl.training.offline_presets.facts import Facts, NoNumbersError, Recipe
+from pbrl.training.offline_presets.facts import Benchmark, Facts, NoNumbersError, Recipe
 from pbrl.training.reward_stage import RewardStageConfig
 
 STEPS = 1_000_000
@@ -27,7 +27,7 @@ class Numbers:
     Attributes:
         expectile: tau.
         inverse_temperature: beta.
-        scaling: of the rewards.
+        scaling: of learned rewards.
         eval_every: updates between evaluations.
         eval_episodes: episodes of each.
         dropout: of the actor.
@@ -67,6 +67,15 @@ PT = {
         expectile=0.7, inverse_temperature=0.5, scaling=_RANGE, eval_every=100_000, dropout=0.1
     ),
 }
+# PT stretches learned rewards to the time limit of the task's environment, and of true ones those
+# of locomotion alone, without a shift.
+TIME_LIMITS: dict[Benchmark, int] = {
+    "mujoco": 1_000, "antmaze": 1_000, "adroit": 200, "robomimic": 500,
+}  # fmt: skip
+SHORTER_TASKS = {"umaze": 700, "pen": 100}
+PT_TRUE: dict[Benchmark, RewardScalingConfig] = {
+    "mujoco": _RANGE, "antmaze": RewardScalingConfig(shift=-1.0),
+}  # fmt: skip
 UNI_RLHF = {
     "mujoco": Numbers(
         expectile=0.7,
@@ -104,6 +113,9 @@ def pt(agent: str, facts: Facts) -> Recipe:
     """
     is_transformer = agent == "preference-transformer"
     numbers = _numbers(PT, "p-iql" if is_transformer else agent, facts)
+    scaling = replace(numbers.scaling, factor=_time_limit(facts))
+    if agent == "iql":
+        scaling = PT_TRUE.get(facts.benchmark, RewardScalingConfig())
     reward = RewardStageConfig(
         source="true" if agent == "iql" else "labels",
         network=RewardConfig(
@@ -115,7 +127,7 @@ def pt(agent: str, facts: Facts) -> Recipe:
             target_accuracy=numbers.target_accuracy,
             score="mean",
         ),
-        scaling=numbers.scaling,
+        scaling=scaling,
     )
     if is_transformer:
         learning = replace(reward.learning, learning_rate=TRANSFORMER_RATE)
@@ -159,6 +171,16 @@ def _numbers(table: dict[str, Numbers], agent: str, facts: Facts) -> Numbers:
     if facts.benchmark not in table:
         raise NoNumbersError(f"only for {', '.join(table)}")
     return table[facts.benchmark]
+
+
+def _time_limit(facts: Facts) -> float:
+    """Return the steps after which the task's environment cuts an episode off."""
+    name = facts.info.name.lower()
+    if facts.benchmark in ("antmaze", "adroit"):
+        for task, steps in SHORTER_TASKS.items():
+            if task in name:
+                return float(steps)
+    return float(TIME_LIMITS[facts.benchmark])
 
 
 def _recipe(
