@@ -36,6 +36,7 @@ class DPPOConfig:
 
     Attributes:
         predictor: a transformer whose score of a segment is the mean of what it gives the steps.
+            It sees observations as the policy does, without moments of its own.
         predictor_updates: updates of the predictor, before the policy's; 10,000 passes over 500
             labels in batches of 256 are 20,000.
         predictor_rate: of its AdamW.
@@ -76,6 +77,11 @@ class DPPOConfig:
         places = self.predictor.num_timesteps
         check_fields(
             self,
+            (
+                "predictor",
+                "without normalize_observations: nothing here finds the moments",
+                not self.predictor.normalize_observations,
+            ),
             ("predictor_updates", "at least 1", self.predictor_updates >= 1),
             ("num_pairs", "at least 1", self.num_pairs >= 1),
             ("smoothness", "0 or above", self.smoothness >= 0),

@@ -31,7 +31,7 @@ class JointPIQLConfig:
     Attributes:
         iql: networks and rates of IQL; its `batch_size` counts further transitions of the dataset,
             and only if `dataset_weight` is above 0. CPL's own inverse temperature is 3.
-        reward: its networks.
+        reward: its networks, without codes and normalisers, which nothing would fit here.
         reward_updates: the reward learns for so many updates from the start, 0 or above. CPL:
             50,000; IPL's baseline (Hejna and Sadigh 2023): 20,000.
         reward_learning_rate: of Adam, above 0.
@@ -56,6 +56,12 @@ class JointPIQLConfig:
     def __post_init__(self) -> None:
         check_fields(
             self,
+            (
+                "reward",
+                "without codes, normalize_observations and normalize_rewards: nothing fits them",
+                self.reward.codes is None
+                and not (self.reward.normalize_observations or self.reward.normalize_rewards),
+            ),
             ("reward_updates", "0 or above", self.reward_updates >= 0),
             ("reward_learning_rate", "above 0", self.reward_learning_rate > 0),
             ("num_pairs", "at least 1", self.num_pairs >= 1),

@@ -196,6 +196,10 @@ def test_batches_that_lack_something_are_refused():
     [
         ({"predictor_updates": 0}, "predictor_updates must be at least 1"),
         ({"smoothness": 0.0}, "shift_std must be 0 or above, and above 0 with smoothness alone"),
+        (
+            {"predictor": PreferenceTransformerConfig(normalize_observations=True)},
+            "predictor must be without normalize_observations",
+        ),
         ({"num_windows": 1}, "num_windows must be at least 2"),
         ({"segment_steps": 21}, "between 1 and the 20 places of the predictor"),
         ({"temperature": 0.0}, "temperature must be above 0"),

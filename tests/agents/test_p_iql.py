@@ -8,6 +8,7 @@ from pbrl.agents.p_iql import JointPIQL, JointPIQLConfig, steps_of_segments
 from pbrl.agents.policies import PolicyConfig
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes, PairBatch
 from pbrl.replay import Batch
+from pbrl.reward_codes import RewardCodesConfig
 from pbrl.rewards import RewardConfig
 from pbrl.segments import Segments
 
@@ -143,6 +144,9 @@ def test_learning_goes_on_from_a_stored_state():
     [
         ({"dataset_weight": 1.0}, "dataset_weight must be in"),
         ({"segment_steps": 1}, "segment_steps must be at least 2"),
+        ({"reward": RewardConfig(codes=RewardCodesConfig())}, "reward must be without codes"),
+        ({"reward": RewardConfig(normalize_observations=True)}, "nothing fits them"),
+        ({"reward": RewardConfig(normalize_rewards=True)}, "nothing fits them"),
         ({"num_pairs": 0}, "num_pairs must be at least 1"),
         ({"reward_learning_rate": 0.0}, "reward_learning_rate must be above 0"),
     ],

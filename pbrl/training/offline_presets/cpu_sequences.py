@@ -89,10 +89,7 @@ def dppo(facts: Facts) -> DPPOConfig:
     steps = facts.segment_steps or DPPO_SEGMENT
     return DPPOConfig(
         predictor=PreferenceTransformerConfig(
-            transformer=OF_REWARD,
-            attention=False,
-            num_timesteps=max(CONTEXT, steps),
-            normalize_observations=True,
+            transformer=OF_REWARD, attention=False, num_timesteps=max(CONTEXT, steps)
         ),
         predictor_updates=PREDICTOR_UPDATES,
         predictor_rate=RateSchedule(
