@@ -196,6 +196,7 @@ class DecisionTransformer(AgentOfParts[DTConfig]):
         *,
         choose: Choice | None = None,
         exact: int | None = None,
+        generator: torch.Generator | None = None,
     ) -> ReturnActor:
         """Return a policy that asks for multiples of the best return; see `ReturnActor`."""
         asked = return_targets(self.max_return, factors)
@@ -206,7 +207,7 @@ class DecisionTransformer(AgentOfParts[DTConfig]):
             cached=self.config.cached and exact is None,
             choose=choose,
             exact=exact,
-            generator=self.generator,
+            generator=generator,
         )
 
     def update(self, batch: OfflineBatch) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ A Decision Transformer on learned rewards whose actions also raise the value of 
 that grows. With a weight that stays it is the Pb-QT of the paper, without one Pb-DT.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -118,12 +119,19 @@ class DTR(AgentOfParts[DTRConfig]):
         return self.actor(deterministic=deterministic)(observations)
 
     def actor(self, *, deterministic: bool = True) -> ReturnActor:  # noqa: ARG002  by `choice`
-        """Return a policy with a memory, which tries several returns at every step."""
+        """Return a policy with a memory, which tries several returns at every step.
+
+        What it draws comes from a stream of its own, the same for every actor, so that acting
+        changes nothing of what is learned, and two evaluations differ by what was learned alone.
+        """
         factors = self.config.target_factors
         if self.config.choice == "argmax":
             return self.imitator.asking(factors, choose=self._choose)
         tries = [factor for factor in factors for _ in range(RELEASED_TRIES)]
-        return self.imitator.asking(tries, choose=self._choose, exact=len(factors))
+        noise = torch.Generator(self.generator.device)
+        noise.manual_seed(self.generator.initial_seed())
+        choose = partial(self._choose, generator=noise)
+        return self.imitator.asking(tries, choose=choose, exact=len(factors), generator=noise)
 
     def update(self, batch: OfflineBatch) -> dict[str, Tensor]:
         """Update critics, policy and their slow copies from windows; return metrics.
@@ -211,6 +219,7 @@ class DTR(AgentOfParts[DTRConfig]):
         self,
         observations: Float[Tensor, "env obs"],
         candidates: Float[Tensor, "env candidate act"],
+        generator: torch.Generator | None = None,
     ) -> Float[Tensor, "env act"]:
         """Return one of several actions for each environment, by the lower target critic."""
         number = candidates.shape[1]
@@ -219,7 +228,7 @@ class DTR(AgentOfParts[DTRConfig]):
         if self.config.choice == "argmax":
             chosen = q.argmax(1)
         else:
-            chosen = torch.multinomial(q.softmax(1), 1, generator=self.generator)[:, 0]
+            chosen = torch.multinomial(q.softmax(1), 1, generator=generator)[:, 0]
         return candidates[torch.arange(len(candidates), device=chosen.device), chosen]
 
     def optimizers(self) -> list[torch.optim.Optimizer]:

@@ -210,7 +210,7 @@ def test_the_rule_of_the_released_code_draws_among_fifty():
     agent = make(changed(SMALL_DTR, choice="softmax"), replay=replay)
     asked, seen = [], []
     choose = agent._choose
-    agent._choose = lambda o, c: seen.append(c) or choose(o, c)
+    agent._choose = lambda o, c, **given: seen.append(c) or choose(o, c, **given)
     act = agent.actor()
     perturbed = act._perturbed
     act._perturbed = lambda left: asked.append((left, perturbed(left))) or asked[-1][1]
@@ -227,6 +227,19 @@ def test_the_rule_of_the_released_code_draws_among_fifty():
     first, again = seen[-1][:, :5], seen[-1][:, 5:10]
     torch.testing.assert_close(first, first[:, :1].expand_as(first))
     assert not torch.equal(first, again)
+
+
+def test_acting_by_the_rule_of_the_released_code_changes_nothing_of_what_is_learned():
+    agents = [make(changed(SMALL_DTR, choice="softmax")) for _ in range(2)]
+    actions = []
+    for batch in batches(agents[0], 3):
+        for agent in agents:
+            agent.update(batch)
+        act, again = agents[0].actor(), agents[0].actor()
+        actions.append([(act(torch.ones(2, 3)), again(torch.ones(2, 3))) for _ in range(3)])
+    assert all(torch.equal(*both) for episode in actions for both in episode)
+    learned = [agent.policy.parameters() for agent in agents]
+    assert all(torch.equal(*both) for both in zip(*learned, strict=True))
 
 
 def test_the_best_return_and_the_longest_episode_are_found():
