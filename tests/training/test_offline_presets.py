@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -289,6 +290,10 @@ def test_hindsight_prior_has_wiserl_s_numbers():
     assert (made.method.expectile, made.steps, made.method.policy_decay_updates) == (
         0.7, 1_000_000, None,
     )  # fmt: skip
+    for number in (2_500, 0):  # scored segments, and labels made as they are asked for
+        known = replace(METAWORLD, num_labels=number)
+        reward = make_fit_config("data", "hindsight-prior", known, preset="wiserl").reward
+        assert reward.learning.num_steps(reward.num_pairs) == 50_000
     other = make_fit_config("data", "hindsight-prior", METAWORLD, preset="wiserl")
     assert (other.method.expectile, other.steps, other.eval_episodes) == (0.75, 500_000, 20)
     assert other.reward.learning.hindsight.world.max_steps == 64  # longer segments than WiseRL's

@@ -16,6 +16,7 @@ from pbrl.training.reward_stage import RewardStageConfig
 from pbrl.world_model import WorldModelConfig
 
 WORLD_UPDATES, REWARD_UPDATES = 10_000, 50_000
+UNCOUNTED = 10_000  # pairs that are drawn where labels are made as they are asked for
 WISERL_WEIGHT = 1_000.0
 
 
@@ -45,6 +46,7 @@ def wiserl(agent: str, facts: Facts) -> Recipe:
         batch_size=64 if is_mujoco else 16,
         initial_updates=WORLD_UPDATES,
     )
+    num_pairs = facts.num_labels or UNCOUNTED
     hindsight = HindsightConfig(
         weight=WISERL_WEIGHT, detach=False, world=_long_enough(world, facts)
     )
@@ -57,10 +59,11 @@ def wiserl(agent: str, facts: Facts) -> Recipe:
         ),
         learning=RewardLearningConfig(
             batch_size=batch_size,
-            steps_per_label=REWARD_UPDATES * batch_size / max(1, facts.num_labels),
+            steps_per_label=REWARD_UPDATES * batch_size / num_pairs,
             target_accuracy=1.0,
             hindsight=hindsight,
         ),
+        num_pairs=num_pairs,  # of scored segments as many as there are segments
     )
     method = IQLConfig(
         policy=PolicyConfig(hidden_sizes=(256, 256)),
