@@ -88,6 +88,7 @@ def _prepare(
         return None, None
     _check_preferred(preferences)
     training, held_out = hold_out(preferences, config.held_out_share, generators["held-out"])
+    _check_preferred(training)
     return spoilt(training, config.control, generators["control"]), held_out
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from pbrl.feedback import LabelledQueries
+from pbrl.feedback import TIE, LabelledQueries
 from pbrl.pairs import LabelledPairs, PreferenceData, ScoredSegments
 from pbrl.training.config import Control
 
@@ -57,7 +57,7 @@ def hold_out(
         generator: source of randomness.
 
     Raises:
-        ValueError: if too few preferences would be left on one side.
+        ValueError: if too few preferences would be left on one side, or those held out are ties.
         TypeError: if the preferences are of another kind.
     """
     if share == 0:
@@ -73,14 +73,20 @@ def hold_out(
         raise ValueError(
             f"held_out_share {share} of {len(preferences)} preferences leaves too few on one side"
         )
+    kept: PreferenceData
     if isinstance(preferences, ScoredSegments):
         judges = ScoredSegments(preferences.segments[test], preferences.scores[test])
-        return (
-            ScoredSegments(preferences.segments[training], preferences.scores[training]),
-            judges.draw(HELD_OUT_PAIRS, generator),
+        kept = ScoredSegments(preferences.segments[training], preferences.scores[training])
+        held_out = judges.draw(HELD_OUT_PAIRS, generator)
+    else:
+        labelled = preferences.labelled
+        kept, held_out = LabelledPairs(_rows(labelled, training)), _rows(labelled, test)
+    if bool((held_out.labels == TIE).all()):
+        raise ValueError(
+            f"the labels that held_out_share {share} of {len(preferences)} preferences holds out "
+            "are all ties, which cannot be judged by: hold out more, or none"
         )
-    labelled = preferences.labelled
-    return LabelledPairs(_rows(labelled, training)), _rows(labelled, test)
+    return kept, held_out
 
 
 def _rows(labelled: LabelledQueries, rows: torch.Tensor) -> LabelledQueries:

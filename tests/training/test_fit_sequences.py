@@ -193,6 +193,11 @@ def test_data_that_do_not_fit_are_refused_before_any_learning(tmp_path):
     tied = Data(given.dataset, LabelledPairs(ties))
     with pytest.raises(ValueError, match="all 40 labels are ties: they prefer nothing"):
         fit(config("oppo", tied), folder, data=tied)
+    half = torch.where(torch.arange(40) == 0, 1.0, 0.5)
+    rest = LabelledPairs(LabelledQueries(labelled.index, half, labelled.weights))
+    nearly = Data(given.dataset, rest)  # whichever side the one decided pair comes to
+    with pytest.raises(ValueError, match="are (all )?ties"):
+        fit(replace(config("oppo", nearly), held_out_share=0.5), folder, data=nearly)
     equal = ScoredSegments(given.preferences.segments, torch.ones(len(given.preferences.segments)))
     alike = Data(given.dataset, equal)
     with pytest.raises(ValueError, match="all 79 scored segments have the same score: they prefer"):

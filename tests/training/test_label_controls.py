@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -74,6 +76,19 @@ def test_nothing_is_held_out_unless_asked_for():
 def test_the_same_seed_holds_out_the_same_pairs():
     first, second = (hold_out(pairs(), 0.5, generator(3))[1] for _ in range(2))
     assert torch.equal(first.labels, second.labels)
+
+
+def test_ties_alone_are_not_held_out():
+    labelled = pairs(4).labelled
+    held_out = []
+    for row in range(4):  # one of the four pairs is decided, and one is held out
+        labels = torch.where(torch.arange(4) == row, 1.0, 0.5)
+        given = LabelledPairs(replace(labelled, labels=labels))
+        try:
+            held_out.append(hold_out(given, 0.25, generator())[1].labels.tolist())
+        except ValueError as error:
+            assert "0.25 of 4 preferences holds out are all ties" in str(error)  # noqa: PT017
+    assert held_out == [[1.0]]
 
 
 def test_too_few_and_unknown_preferences_are_refused():
