@@ -32,7 +32,10 @@ def _mean_of_rewards() -> PreferenceTransformerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DPPOConfig:
-    """Predictor, policy and their schedule; the defaults are those of the released code.
+    """Predictor, policy and their schedule; the numbers are those of the released code.
+
+    Its predictor is another one in two respects: it reads a segment in both directions, and a
+    hidden layer stands before what it gives a step. Ours is Preference Transformer's.
 
     Attributes:
         predictor: a transformer whose score of a segment is the mean of what it gives the steps.
