@@ -30,7 +30,8 @@ class PseudoLabelConfig:
             prediction for a label, in [0.5, 1]. 0.99; 0.999 for window-open, sweep-into and cheetah
             is said of the paper.
         weight: lambda, of these pairs' loss beside that of the labels, 0 or above.
-        batch_ratio: mu, pairs without a label per pair with one in a gradient step, at least 1.
+        batch_ratio: mu, pairs without a label in a gradient step per labelled pair of a full
+            minibatch, however few have a label as yet, at least 1.
         pool_ratio: pairs to draw from, per label so far, at least 1: 100 on DMC and 10 on
             Meta-World.
         episodes: the pairs lie in so many of the last ones, at least 1; as many as B-Pref keeps.
@@ -123,7 +124,7 @@ class PseudoLabels:
     def losses(
         self,
         pairs: Examples,
-        num_labelled: int,
+        batch_size: int,
         *,
         crop: Callable[[Tensor], Crops],
         tally: Tally,
@@ -136,13 +137,13 @@ class PseudoLabels:
 
         Args:
             pairs: to draw from.
-            num_labelled: labelled pairs in the gradient step.
+            batch_size: labelled pairs in a full minibatch.
             crop: draws crops of segments with so many steps.
             tally: counts how many pairs were labelled.
             generator: draws each member's minibatch.
         """
         members = self._ensemble.num_members
-        shape = (members, self.config.batch_ratio * num_labelled)
+        shape = (members, self.config.batch_ratio * batch_size)
         device = pairs.labels.device
         rows = torch.randint(len(pairs), shape, generator=generator, device=device)
         crops = crop(pairs.windows.lengths[pairs.pairs[rows]])

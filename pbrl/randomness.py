@@ -78,7 +78,11 @@ def uniform_doubles(
 
 
 def derived_seed(seed: int, *keys: int) -> int:
-    """Return a seed for a purpose named by integers, independent of those of other purposes."""
+    """Return a seed for a purpose named by integers, independent of those of other purposes.
+
+    A single integer names the generator of `Generators` in that place, with the same stream: give
+    two to what must not draw what a generator of the run draws.
+    """
     return _integer(np.random.SeedSequence(seed, spawn_key=keys))
 
 

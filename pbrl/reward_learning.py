@@ -246,7 +246,7 @@ class RewardLearner:
             assert isinstance(generator, torch.Generator)  # seeds take these fits one by one
             for loss in self.pseudo_labels.losses(
                 unlabelled,
-                batch.shape[-1],
+                self.config.batch_size,
                 crop=partial(self._crops, generator=generator),
                 tally=tally,
                 generator=generator,

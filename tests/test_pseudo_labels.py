@@ -89,6 +89,21 @@ def test_the_loss_is_that_of_each_member_s_own_labels(score):
     assert all((part.grad != 0).any() for part in fitted.ensemble.network.parameters())
 
 
+def test_few_labels_do_not_lessen_the_pairs_without_one(monkeypatch):
+    replay = pendulum_walks()
+    fitted = learner(PseudoLabelConfig(batch_ratio=2), passes=1, batch_size=16)
+    assert fitted.pseudo_labels is not None
+    sizes = []
+
+    def losses(pairs, batch_size, **parts):
+        sizes.append(batch_size)
+        return iter(())
+
+    monkeypatch.setattr(fitted.pseudo_labels, "losses", losses)
+    fitted.fit(labelled_pairs(replay, 20), replay, generator(3))
+    assert sizes == [16, 16]  # labelled pairs: 16, and the other 4
+
+
 def test_without_weight_the_labels_alone_teach():
     """All draw the same numbers, so that the pairs' loss alone tells them apart."""
     replay = pendulum_walks()

@@ -81,6 +81,7 @@ class FeedbackCallback(BaseCallback):
             teacher=teacher,
         )
         self._step = 0
+        self._is_exploring = explores  # until the critic is made anew
         self._session_metrics: Metrics = {}
 
     def _init_callback(self) -> None:
@@ -113,13 +114,13 @@ class FeedbackCallback(BaseCallback):
             self.logger.record(name, value)
 
     def _hold_session(self, step: int) -> None:
-        was_ready = self.source.is_ready
         metrics = self.source.hold_session(step, step - self._step, self.env.progress)
         self._step = step
+        if self._is_exploring and self.source.is_ready:  # also by answers that came with `load`
+            self._is_exploring = False
+            self._renew_critic()
         if metrics is not None:
             self._session_metrics = metrics
-            if self.explores and self.source.is_ready and not was_ready:
-                self._renew_critic()
             if self.folder is not None:
                 self.save(self.folder)
             self.source.saved()  # without a folder nothing can be resumed, and nothing waits for it
@@ -206,6 +207,7 @@ class FeedbackCallback(BaseCallback):
         self.intrinsic.load_state_dict(state["intrinsic"])
         self.generators.load_state_dict(state["generators"])
         self._session_metrics = dict(state["session_metrics"])
+        self._is_exploring = self.explores and not self.source.is_ready
         self.source.ask_again(self.env.progress)
         self.source.saved()
 

@@ -81,6 +81,7 @@ class OnlineLoop:
         self._session: AskedSession | None = None
         self._last_actions: Tensor | None = None
         self._is_cut_off = False  # whether an interruption lies between what was and what comes
+        self._explores = not source.is_ready  # until the switch to a learned reward
 
     @property
     def replay(self) -> ReplayBuffer:
@@ -149,12 +150,11 @@ class OnlineLoop:
     def end(self) -> int:
         """Finish the session, if there is one, and return how many updates the steps allow."""
         if self._session is not None:
-            was_ready = self.source.is_ready
             self.session_metrics = self.source.end_session(self._session)
             self.num_sessions += 1
             self._session = None
-            if self.source.is_ready and not was_ready:
-                self._switch()
+        if self._explores and self.source.is_ready:  # also by answers to what was asked again
+            self._switch()
         return max(0, self.experience.num_due(self.step) - self.num_updates)
 
     def draw(self) -> Batch:
@@ -195,6 +195,7 @@ class OnlineLoop:
         self.agent.reset_critic()
         for batch in self.experience.warm_up():
             self.update(batch)
+        self._explores = False
         # With its recordings: seeds that learn together would hold them and never use them again.
         self.__dict__.pop("update", None)
 
@@ -231,6 +232,7 @@ class OnlineLoop:
             "num_updates": self.num_updates,
             "num_sessions": self.num_sessions,
             "session_metrics": dict(self.session_metrics),
+            "explores": self._explores,
             "agent": self.agent.state_dict(),
             "source": self.source.state_dict(),
             "intrinsic": self.intrinsic.state_dict(),
@@ -251,6 +253,7 @@ class OnlineLoop:
         self.collector.load_state_dict(state["collector"])
         self.generators.load_state_dict(state["generators"])
         self.source.load_state_dict(state["source"])
+        self._explores = bool(state.get("explores", not self.source.is_ready))  # older ones lack it
         self._is_cut_off = True
 
     def _go_on(self) -> None:

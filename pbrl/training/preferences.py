@@ -103,7 +103,8 @@ class PreferenceReward:
         """Ask the teacher if it is time, and begin to learn; `end_session` comes after the passes.
 
         A session for which the sampler has no episode yet stays due, and is held at the first step
-        at which it has; sessions that become due meanwhile join it.
+        at which it has; sessions that become due meanwhile join it. One that is planned for step 0
+        is due with the first steps.
 
         Returns:
             What was begun; None if no session was due.
@@ -113,7 +114,8 @@ class PreferenceReward:
         """
         patience = self.patience
         asked = self.feedback.num_asked + patience.num_owed
-        patience.num_owed += self.schedule.session_size(step, asked, stride)
+        passed = stride + 1 if 0 < step == stride else stride  # the first steps pass step 0 too
+        patience.num_owed += self.schedule.session_size(step, asked, passed)
         if patience.lets_ask and self._has_episodes(step):
             return self._ask(step, progress)
         may_have_answers = patience.num_open > 0 or isinstance(self.teacher, LateTeacher)

@@ -45,6 +45,7 @@ AGENTS = ("sac", "pebble", "qpa", "surf", *WITH_PRIOR, *WITH_PPO, *ON_IMAGES)
 
 
 _SAME_TASKS = {"mjx": "dmc"}  # sources that run the tasks of another one
+_OWN_SAMPLERS = {"qpa": "near-on-policy", "surf": "disagreement"}  # as in their scripts
 _SLOW_LEARNERS = ("dmc/quadruped", "dmc/humanoid")  # learning rate 1e-4 in B-Pref
 
 
@@ -221,10 +222,8 @@ def _preferences(  # noqa: PLR0913  the choices of `make_config`
     sampler: str | SamplerConfig | None,
     control: Control,
 ) -> PreferenceConfig:
-    default = "near-on-policy" if agent == "qpa" else "uniform"
-    chosen = (
-        sampler if isinstance(sampler, SamplerConfig) else make_sampler(sampler or default).config
-    )
+    own = _OWN_SAMPLERS.get(agent, "uniform")
+    chosen = sampler if isinstance(sampler, SamplerConfig) else make_sampler(sampler or own).config
     if agent == "qpa" and sampler is None:
         chosen = replace(chosen, pool=numbers.recent)
     first_step = 10_000

@@ -41,7 +41,7 @@ from pbrl.training.runner import Run
 from pbrl.training.scoring import EnvironmentScorer, Scorer, ScorerWithMore
 from pbrl.training.seed_runs import go_together
 
-RECOVERY = 3  # key of a seed, beside those of the environments
+RECOVERY = 3  # key of a seed, after that of the evaluation
 
 __all__ = ["Interrupted", "load_agent", "load_policy", "train", "train_seeds"]
 
@@ -171,7 +171,7 @@ def build_parts(config: TrainConfig, *, teacher: Teacher | None, resumes: int) -
             source,
             loop.replay,
             preferences.sampler.segment_length,
-            seed=derived_seed(config.seed, RECOVERY),
+            seed=derived_seed(config.seed, EVALUATION_ENV, RECOVERY),
         )
         scorer = ScorerWithMore(scorer, measure)
     return Parts(loop, scorer)

@@ -216,6 +216,34 @@ def test_a_saved_run_goes_on(tmp_path):
     )
 
 
+class Away:
+    """Answers everything, but nothing while away."""
+
+    def __init__(self, *, is_here):
+        self.is_here = is_here
+
+    def __call__(self, queries, generator):
+        ids = queries.ids if self.is_here else queries.ids[:0]
+        return Answers.of(ids, torch.ones(ids.shape), "away")
+
+
+def test_answers_that_come_with_load_end_the_exploration_too(tmp_path):
+    env = PreferenceVecEnv(points())
+    callback = FeedbackCallback(env, preferences(), teacher=Away(is_here=False), explores=True)
+    learn(small_model(SAC, env, learning_starts=20, **OFF_POLICY), callback, 45)
+    callback.save(tmp_path)
+
+    env = PreferenceVecEnv(points())
+    callback = FeedbackCallback(env, preferences(), teacher=Away(is_here=True), explores=True)
+    callback.load(tmp_path)
+    assert callback.source.num_labelled == 4
+    model = small_model(SAC, env, gradient_steps=0, learning_starts=20, **OFF_POLICY)
+    before = [parameter.clone() for parameter in model.critic.parameters()]
+    model.learn(2, callback=callback)
+    after = model.critic.parameters()
+    assert all(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+
+
 def test_no_label_is_lost_when_the_run_dies_after_a_session(tmp_path):
     class Dies(BaseCallback):
         def _on_step(self):

@@ -201,6 +201,31 @@ def test_a_ring_that_wraps_keeps_every_label(tiny_config):
     assert loop.replay.gather(labelled.index).mask.all()
 
 
+def test_answers_that_come_with_a_resume_end_the_exploration_too(tiny_config):
+    def absent(segments):
+        raise ValueError("nobody at home")
+
+    def teacher(segments):
+        returns = segments.true_returns()
+        return (returns[:, 1] > returns[:, 0]).float()
+
+    config = replace(with_preferences(tiny_config, warm_up_updates=0), updates_per_step=1e-9)
+    loop = build_loop(config, teacher=CallableTeacher(absent))
+    with pytest.raises(ValueError, match="nobody"):
+        finish(loop)
+    resumed = build_loop(config, teacher=CallableTeacher(teacher), resumes=1)
+    resumed.load_state_dict(loop.state_dict())
+    critic = critic_parameters(resumed)
+    resumed.advance()
+    assert resumed.source.is_ready
+    assert resumed.num_sessions == 0
+    fresh = critic_parameters(resumed)
+    assert not torch.equal(fresh, critic)
+    while resumed.num_sessions == 0:
+        resumed.advance()
+    assert torch.equal(critic_parameters(resumed), fresh)  # once is enough
+
+
 def test_a_teacher_of_ones_own(tiny_config):
     asked = []
 

@@ -96,6 +96,15 @@ def test_a_teacher_who_skips_everything_costs_budget_and_teaches_nothing():
     assert not preferences.is_ready
 
 
+def test_a_session_planned_for_the_beginning_is_held_with_the_first_steps():
+    preferences = source(replay_with_episodes(), CallableTeacher(oracle), first_step=0)
+    preferences.hold_session(0, 0, PROGRESS)
+    assert preferences.num_asked == 0
+    for step, asked in ((4, 20), (8, 20), (12, 40)):
+        preferences.hold_session(step, 4, PROGRESS)
+        assert preferences.num_asked == asked
+
+
 class LateTeacher:
     """Answers the queries of one call at the next."""
 

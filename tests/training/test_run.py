@@ -17,7 +17,7 @@ from pbrl.training.checkpoint import CheckpointMismatchError, load_checkpoint
 from pbrl.training.config import EnvironmentConfig
 from pbrl.training.presets import make_config
 from pbrl.training.result import Result
-from pbrl.training.run import Interrupted, load_agent, load_policy, train, train_seeds
+from pbrl.training.run import Interrupted, build_parts, load_agent, load_policy, train, train_seeds
 
 from .conftest import Follow
 
@@ -56,6 +56,26 @@ def test_a_run_leaves_everything_behind(tiny_config, tmp_path):
     older, _ = sorted((tmp_path / "run" / "checkpoint").iterdir())
     agents = [load_agent(path)[0] for path in (older, tmp_path / "run")]
     assert agents[0].num_updates < agents[1].num_updates
+
+
+def test_the_learned_reward_is_not_measured_on_the_segments_that_were_asked_about(
+    tiny_config, monkeypatch
+):
+    loop, scorer = build_parts(tiny_config, teacher=None, resumes=0)
+    while loop.num_sessions == 0:
+        loop.advance()
+    asked = loop.source.feedback.labelled().index.reshape(-1)
+    drawn = []
+    draw = loop.replay.sample_segments
+
+    def sample_segments(*arguments):
+        drawn.append(draw(*arguments))
+        return drawn[-1]
+
+    monkeypatch.setattr(loop.replay, "sample_segments", sample_segments)
+    assert "reward/correlation" in scorer().metrics
+    (measured,) = drawn
+    assert not torch.equal(measured.start[: len(asked)], asked.start)
 
 
 def test_a_finished_run_is_not_overwritten(tiny_config, tmp_path):

@@ -22,6 +22,8 @@ def test_numbers_of_the_scripts(task, pool_ratio, steps):
     assert (pairs.threshold, pairs.weight, pairs.batch_ratio) == (0.99, 1.0, 4)
     assert pairs.pool_ratio == pool_ratio
     assert config.preferences.reward.num_members == 3
+    assert config.preferences.sampler.score == "disagreement"  # feed_type=1
+    assert config.preferences.sampler.pool == 100
     assert not config.preferences.reward.normalize_observations
 
 
