@@ -85,6 +85,8 @@ class OfflineBatchSizes:
         items: segments of each list.
         segment_steps: a random window of this many steps is cut from each segment, at the same
             place for a whole batch; None takes whole segments.
+        least_steps: how long segments must be to teach anything; they are refused where not even
+            the longest is.
         num_timesteps: places that the learner knows for the steps of segments; segments that reach
             further are refused. None for any number.
         places_of: what the places of a segment's steps are counted in, its "episode" or the
@@ -98,6 +100,7 @@ class OfflineBatchSizes:
     lists: int = 0
     items: int = 0
     segment_steps: int | None = None
+    least_steps: int = 1
     num_timesteps: int | None = None
     places_of: Literal["episode", "segment"] = "episode"
     windows: WindowSizes | None = None

@@ -114,6 +114,7 @@ class IPLConfig:
             pairs=self.num_pairs,
             transitions=self.num_transitions,
             segment_steps=self.segment_steps,
+            least_steps=2,  # of a last step the following state is not known
         )
 
 

@@ -76,6 +76,7 @@ class JointPIQLConfig:
             pairs=self.num_pairs,
             transitions=self.iql.batch_size if self.dataset_weight > 0 else 0,
             segment_steps=self.segment_steps,
+            least_steps=2,  # of a last step the following state is not known
         )
 
 

@@ -35,7 +35,12 @@ class Data(NamedTuple):
         longest = None
         if self.preferences is not None:
             longest = int(self.preferences.segments.length.max())
-        return Facts(info=self.dataset.info, segment_steps=longest, num_labels=self.num_labels)
+        return Facts(
+            info=self.dataset.info,
+            segment_steps=longest,
+            num_labels=self.num_labels,
+            draws_pairs=not isinstance(self.preferences, LabelledPairs | None),
+        )
 
 
 def load_data(dataset: str, labels: str | None, options: DataConfig, device: str) -> Data:

@@ -75,6 +75,12 @@ class OfflineSampler:
         if sizes.lists > 0 and not isinstance(self.preferences, GradedSegments):
             raise ValueError("this agent learns from graded lists, and the labels are pairs")
         longest = int(self.preferences.segments.length.max())
+        if longest < sizes.least_steps:
+            raise ValueError(
+                "this agent learns from the transitions inside of labelled segments, which need at "
+                f"least {sizes.least_steps} steps, and the longest has {longest}: label longer "
+                "ones, or learn a reward from them, such as with --agent p-iql"
+            )
         if sizes.segment_steps is not None and sizes.segment_steps > longest:
             raise ValueError(
                 f"segment_steps asks for windows of {sizes.segment_steps} steps, and the longest "

@@ -343,5 +343,5 @@ def test_defaults_are_the_papers_on_locomotion():
     config = IPLConfig()
     assert (config.regularizer, config.expectile, config.inverse_temperature) == (0.5, 0.7, 3.0)
     assert (config.learning_rate, config.discount, config.target_rate) == (3e-4, 0.99, 0.005)
-    expected = OfflineBatchSizes(pairs=8, transitions=256, segment_steps=64)
+    expected = OfflineBatchSizes(pairs=8, transitions=256, segment_steps=64, least_steps=2)
     assert make_agent(num_pairs=8, num_transitions=256, segment_steps=64).batch_sizes == expected

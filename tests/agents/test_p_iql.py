@@ -105,7 +105,7 @@ def test_the_reward_learns_the_order_and_then_stays():
 
 def test_the_dataset_has_its_share_of_each_loss():
     config = replace(SMALL, dataset_weight=0.5, reward_updates=0)
-    assert config.batch_sizes() == OfflineBatchSizes(pairs=8, transitions=16)
+    assert config.batch_sizes() == OfflineBatchSizes(pairs=8, transitions=16, least_steps=2)
     seen = []
     made = agent(config)
     made.iql.learn = lambda batch, weights: seen.append((batch, weights)) or {}
@@ -120,7 +120,7 @@ def test_the_dataset_has_its_share_of_each_loss():
 
 
 def test_without_a_share_nothing_of_the_dataset_is_drawn():
-    assert SMALL.batch_sizes() == OfflineBatchSizes(pairs=8)
+    assert SMALL.batch_sizes() == OfflineBatchSizes(pairs=8, least_steps=2)
     with pytest.raises(ValueError, match="pairs=8"):
         agent().update(OfflineBatch())
 

@@ -133,6 +133,9 @@ def test_what_is_missing_is_refused_before_anything_is_drawn():
     with pytest.raises(ValueError, match="windows of 16 steps, and the longest .* has 15"):
         sampler().check(OfflineBatchSizes(pairs=1, segment_steps=16))
     sampler().check(OfflineBatchSizes(pairs=1, segment_steps=15))
+    with pytest.raises(ValueError, match="need at least 16 steps, and the longest has 15"):
+        sampler().check(OfflineBatchSizes(pairs=1, least_steps=16))
+    sampler().check(OfflineBatchSizes(pairs=1, least_steps=15))
 
 
 def test_segments_that_reach_further_than_the_places_are_refused():

@@ -311,3 +311,16 @@ def test_pearl_learns_a_gaussian_reward_and_has_no_numbers_of_its_own():
     assert made.method == make_fit_config("data", "p-iql", facts()).method
     with pytest.raises(ValueError, match="'paper' has no numbers for pearl"):
         make_fit_config("data", "pearl", facts(), preset="paper")
+
+
+@pytest.mark.parametrize("agent", ["p-iql", "preference-transformer"])
+@pytest.mark.parametrize("number", [0, 60, 2_500])
+def test_rewards_learn_in_as_many_steps_from_scored_segments_as_from_pairs(agent, number):
+    scored = replace(METAWORLD, num_labels=number, draws_pairs=True)
+    rewards = [
+        make_fit_config("data", agent, known, preset="cpu").reward
+        for known in (scored, replace(METAWORLD, num_labels=2_000))
+    ]
+    drawn, given = (reward.learning.num_steps(reward.num_pairs) for reward in rewards)
+    assert drawn == given
+    assert 600 < drawn < 1_600

@@ -29,6 +29,7 @@ IQL_STEPS = 20_000
 IPL_WINDOW = 16  # steps; the regulariser below belongs to it
 IPL_REGULARIZER = 4.0
 REWARD_BATCH, REWARD_STEPS, MOST_PASSES = 64, 1_500, 400
+REWARD_PAIRS = 2_000  # drawn of scored segments
 CPL_STEPS, CPL_SCALE = 64, 0.1  # what counts is their product
 DIRECT = PolicyConfig(kind="fixed-variance", hidden_sizes=HIDDEN, dropout=0.25)
 WITHOUT_TERMINATION = ("metaworld", "robomimic", "kitchen")
@@ -104,7 +105,7 @@ def _of_sequences(agent: str, facts: Facts, iql: IQLConfig) -> Recipe:
             method = cpu_sequences.dppo(facts)
             steps = cpu_sequences.PREDICTOR_UPDATES + cpu_sequences.DPPO_UPDATES
         case "preference-transformer":
-            network, learning = cpu_sequences.preference_transformer(facts)
+            network, learning = cpu_sequences.preference_transformer(facts, REWARD_PAIRS)
             reward = replace(
                 _reward("labels", facts),
                 model="preference-transformer",
@@ -172,7 +173,7 @@ def _reward(source: str, facts: Facts) -> RewardStageConfig:
         scaling = RewardScalingConfig(kind="z-score" if source == "true" else "none")
     elif facts.benchmark in PT:
         scaling = PT[facts.benchmark].scaling
-    steps_per_pass = max(1, math.ceil(facts.num_labels / REWARD_BATCH))
+    steps_per_pass = math.ceil(facts.num_pairs(REWARD_PAIRS) / REWARD_BATCH)
     return RewardStageConfig(
         source="true" if source == "true" else "labels",
         network=RewardConfig(num_members=3, hidden_sizes=(128, 128), normalize_observations=True),
@@ -180,6 +181,6 @@ def _reward(source: str, facts: Facts) -> RewardStageConfig:
             batch_size=REWARD_BATCH,
             passes=min(MOST_PASSES, math.ceil(REWARD_STEPS / steps_per_pass)),
         ),
-        num_pairs=2_000,
+        num_pairs=REWARD_PAIRS,
         scaling=scaling,
     )

@@ -63,15 +63,19 @@ def oppo() -> OPPOConfig:
 
 
 def preference_transformer(
-    facts: Facts,
+    facts: Facts, drawn: int
 ) -> tuple[PreferenceTransformerConfig, RewardLearningConfig]:
     """Return the network of a reward that remembers, and how it is fitted.
 
     An update costs as many steps of segments as it reads, so that longer ones get fewer updates.
+
+    Args:
+        facts: of the data.
+        drawn: pairs that are drawn of scored segments.
     """
     num_timesteps = max(CONTEXT, facts.segment_steps or 0)
     updates = min(REWARD_STEPS, max(FEWEST_REWARD_STEPS, REWARD_STEPS_SEEN // num_timesteps))
-    per_pass = -(-max(1, facts.num_labels) // REWARD_BATCH)
+    per_pass = -(-facts.num_pairs(drawn) // REWARD_BATCH)
     network = PreferenceTransformerConfig(
         transformer=OF_REWARD, num_timesteps=num_timesteps, normalize_observations=True
     )

@@ -28,11 +28,22 @@ class Facts:
         info: of the dataset.
         segment_steps: steps of the longest labelled segment; None without labels.
         num_labels: labels, or scored segments.
+        draws_pairs: whether pairs are drawn of scored segments, or labelled as they are asked for,
+            so that there are as many as one likes.
     """
 
     info: DatasetInfo
     segment_steps: int | None = None
     num_labels: int = 0
+    draws_pairs: bool = False
+
+    def num_pairs(self, drawn: int) -> int:
+        """Return how many pairs a reward is fitted to, at least 1.
+
+        Args:
+            drawn: how many are drawn where they are.
+        """
+        return drawn if self.draws_pairs else max(1, self.num_labels)
 
     @property
     def benchmark(self) -> Benchmark:
