@@ -1,6 +1,5 @@
 """Environments of Gymnasium: registered ids, and constructors of a user's own."""
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from gymnasium.wrappers import FlattenObservation, TimeLimit
 from jaxtyping import UInt8
 
 from pbrl.envs.opengl import RenderingUnavailable, mujoco
+from pbrl.envs.own_modules import import_own, naming_what_fails
 from pbrl.envs.rendering import Camera, Scene, find_camera
 from pbrl.envs.states import (
     State,
@@ -22,6 +22,7 @@ from pbrl.envs.states import (
     write_attributes,
     write_physics,
 )
+from pbrl.lookup import suggest
 
 PACKAGES = ("gymnasium", "mujoco", "numpy")
 CLASSIC_CONTROL = ("MountainCarContinuous-v0", "Pendulum-v1")
@@ -42,15 +43,20 @@ def list_tasks() -> tuple[str, ...]:
 
 
 def has_task(task: str) -> bool:
-    """Say whether an id is registered; for `module:id` the module is imported first."""
+    """Say whether an id is registered; for `module:id` the module is imported first.
+
+    Raises:
+        ValueError: if there is no such module, or it registers no such id.
+        ImportError: if importing it fails.
+    """
     module, colon, name = task.rpartition(":")
     if colon:
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name == module:
-                return False
-            raise
+        imported = import_own(module, f"gym/{task}")
+        if name not in gymnasium.registry:
+            raise ValueError(
+                f"unknown environment 'gym/{task}': {imported.__file__ or module} registers no "
+                f"{name!r}{suggest(name, gymnasium.registry)}"
+            )
     return name in gymnasium.registry
 
 
@@ -75,6 +81,7 @@ def make_lane(
     Raises:
         ValueError: if the task does not know an option, or is a function and there are further
             options.
+        ImportError: if importing what a registered id names as its entry point fails.
     """
     del seed
     if not isinstance(task, str):
@@ -85,7 +92,7 @@ def make_lane(
             env = TimeLimit(env, max_episode_steps)
         return GymLane(env, camera)
     spec = gymnasium.registry[task.rpartition(":")[2]]
-    creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else None
+    creator = _creator(task, spec.entry_point)
     if "rgb_array" in getattr(creator, "metadata", {}).get("render_modes", ()):
         kwargs.setdefault("render_mode", "rgb_array")  # costs nothing until render() is called
     try:
@@ -98,6 +105,14 @@ def make_lane(
             raise
         raise ValueError(f"gym/{task} has no option {unknown[0]}") from error
     return GymLane(env, camera, key=task)
+
+
+def _creator(task: str, entry_point: Any) -> Any:
+    """Return what makes the environment; one given by name is imported."""
+    if not isinstance(entry_point, str):
+        return entry_point
+    with naming_what_fails(entry_point.partition(":")[0], f"gym/{task}"):
+        return load_env_creator(entry_point)
 
 
 class GymLane:
