@@ -1,10 +1,20 @@
 from pathlib import Path
 
+import gymnasium
+import numpy as np
 import pytest
 import tyro
 
-from pbrl.commands.train import TrainOptions, configure
+from pbrl.commands.train import TrainOptions, configure, main
 from pbrl.training.files import write_json
+
+
+class Undrawn(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(1, np.float32), {}
 
 
 def test_every_number_has_an_option():
@@ -113,6 +123,16 @@ def test_a_resumed_oracle_asks_nobody(tmp_path):
     start(tmp_path, "--agent", "sac")
     with pytest.raises(ValueError, match="sac learns from the true reward"):
         read("gym/Pendulum-v1", "--control", "shuffled-labels", "--resume", "--out", str(tmp_path))
+
+
+def test_a_video_of_what_cannot_be_drawn_is_refused_before_anything_is_learned(
+    tmp_path, monkeypatch
+):
+    gymnasium.register("Undrawn-v0", entry_point=Undrawn, max_episode_steps=5)
+    words = ["gym/Undrawn-v0", "--agent", "sac", "--video", "--out", str(tmp_path / "run")]
+    with pytest.raises(ValueError, match=r"no video .* has no method render: .* Leave --video out"):
+        main(words)
+    assert not (tmp_path / "run").exists()
 
 
 def test_unknown_words_are_refused(capsys):
