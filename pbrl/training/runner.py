@@ -169,6 +169,7 @@ class Run:
         return {
             "step": self.loop.step,
             "labels": self.loop.num_asked,
+            "labels_given": self.loop.num_labelled,
             "reward_accuracy": self.loop.reward_accuracy,
             "score": self.scores.latest,
             "phase": self.loop.phase,

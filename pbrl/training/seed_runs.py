@@ -100,6 +100,7 @@ class SeedRuns:
         return {
             "step": last["step"],
             "labels": last["labels"],
+            "labels_given": last["labels_given"],
             "reward_accuracy": fmean(found) if found else None,
             "score": fmean(scores) if scores else None,
             "phase": last["phase"],
