@@ -174,7 +174,9 @@ def _is_human(options: TrainOptions) -> bool:
     """Return whether the people of a study teach."""
     is_human = options.teacher == HUMAN
     if is_human != (options.study is not None):
-        raise ValueError("--teacher human and --study NAME go together")
+        raise ValueError(
+            "--teacher human and --study NAME go together; `pbrl label study create NAME` makes one"
+        )
     return is_human
 
 

@@ -121,7 +121,10 @@ def read_config(path: Path) -> dict[str, Any]:
         FileNotFoundError: if there is none.
     """
     if not is_run(path):
-        raise FileNotFoundError(f"{path} is not the folder of a run: it has no config.json")
+        raise FileNotFoundError(
+            f"{path} is not the folder of a run: it has no config.json. `pbrl train` and "
+            "`pbrl fit` name theirs at the end, such as runs/dmc/walker-walk/qpa-0"
+        )
     config: dict[str, Any] = read_json(path / "config.json")
     return config
 
