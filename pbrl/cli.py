@@ -57,6 +57,7 @@ def run_verb(verb: str, arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     warnings.formatwarning = _format_warning
     try:
+        _let_modules_be_found_here()
         with _stoppable():
             module = importlib.import_module(f"pbrl.commands.{verb}")
             status: int | None = module.main(words)
@@ -74,6 +75,17 @@ def run_verb(verb: str, arguments: Sequence[str] | None = None) -> None:
         status = USER_ERROR
     if status:
         raise SystemExit(status)
+
+
+def _let_modules_be_found_here() -> None:
+    """Find a user's own modules in the working directory, as `python -m pbrl.cli` does.
+
+    They come last, so that no file that happens to lie there takes the place of a dependency.
+    """
+    here = os.getcwd()
+    is_there = any(os.path.abspath(path) == here for path in sys.path)  # "" is here
+    if not (is_there or sys.flags.safe_path):
+        sys.path.append(here)
 
 
 class _Stopped(KeyboardInterrupt):

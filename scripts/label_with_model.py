@@ -3,7 +3,8 @@
     pbrl label study invite walks seer --role program
     PBRL_TOKEN=... python scripts/label_with_model.py --model NAME --endpoint http://localhost:8080/v1
 
-The token is what follows # in the link. Ends with Ctrl-C, or when the study is closed.
+The token is what follows # in the link. Ends when all is answered and no run asks any more, when
+the study is closed, or with Ctrl-C.
 """
 
 import os
@@ -24,8 +25,9 @@ def main(
     frames: int = 6,
     swaps: bool = True,
     cache: Path = Path("model-answers"),
+    stays: bool = False,
 ) -> None:
-    """Label until the study is closed.
+    """Label until all is answered and no run asks any more, or the study is closed.
 
     Args:
         endpoint: of the model, to which /chat/completions is added; its key, if it wants one, is
@@ -35,6 +37,7 @@ def main(
         frames: of each clip, that the model sees.
         swaps: ask in both orders, and believe only what both say.
         cache: folder that keeps every answer of the model.
+        stays: wait for further runs, until the study is closed.
     """
     token = os.environ.get("PBRL_TOKEN")
     if not token:
@@ -44,11 +47,11 @@ def main(
     )
     judge = VisionLanguageJudge(config, api_key=os.environ.get("PBRL_MODEL_KEY"))
     try:
-        number = label_until_finished(LabellingClient(url, token), judge)
+        number = label_until_finished(LabellingClient(url, token), judge, stays=stays)
     except KeyboardInterrupt:
         print("stopped; what was answered is kept")
     else:
-        print(f"the study is closed; {number} answers")
+        print(f"nothing is left to label; {number} answers")
 
 
 if __name__ == "__main__":

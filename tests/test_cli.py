@@ -144,3 +144,28 @@ def test_a_reader_that_has_had_enough_is_no_error():
     program.stdout.close()
     assert program.stderr.read() == b""
     assert program.wait() == 141
+
+
+OF_ANOTHER_FOLDER = """
+import sys, types
+from pbrl import cli
+verb = types.ModuleType("pbrl.commands.plot")
+verb.main = lambda words: __import__(words[0]).greet()
+sys.modules["pbrl.commands.plot"] = verb
+cli.main(["plot", "own_module"])
+"""
+
+
+@pytest.mark.parametrize(("flags", "is_found"), [([], True), (["-P"], False)])
+def test_modules_of_the_working_directory_are_found(tmp_path, flags, is_found):
+    """As with the installed command, whose program lies elsewhere."""
+    program, here = tmp_path / "bin" / "program.py", tmp_path / "here"
+    program.parent.mkdir()
+    program.write_text(OF_ANOTHER_FOLDER)
+    here.mkdir()
+    (here / "own_module.py").write_text("def greet():\n    print('found')\n")
+    (here / "signal.py").write_text("raise RuntimeError('not the one of Python')\n")
+    words = [sys.executable, *flags, str(program)]
+    done = subprocess.run(words, cwd=here, capture_output=True, text=True, check=False)
+    assert (done.stdout == "found\n") is is_found
+    assert "not the one of Python" not in done.stderr

@@ -1,8 +1,10 @@
 """The programs of the README and of the documentation do what they say."""
 
 import ast
+import builtins
 import importlib
 import re
+import symtable
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +58,64 @@ def test_what_the_pages_import_is_there(page):
                 for name in node.names:
                     is_there = hasattr(module, name.name)
                     assert is_there or importlib.import_module(f"{node.module}.{name.name}")
+
+
+def loose_names(program, before):
+    """Return what a program uses and nobody defines: neither itself nor the programs before it.
+
+    Variables may come from a program further up the page, imports may not.
+    """
+    tables, used, imported = [symtable.symtable(program, "program", "exec")], set(), set()
+    assigned = {one.get_name() for one in tables[0].get_symbols() if one.is_assigned()}
+    imported |= {one.get_name() for one in tables[0].get_symbols() if one.is_imported()}
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        is_module = table.get_type() == "module"
+        used |= {
+            one.get_name()
+            for one in table.get_symbols()
+            if one.is_referenced() and (is_module or one.is_global())
+        }
+    own = assigned | imported
+    return sorted(used - own - before - set(dir(builtins))), before | (own - imported)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_programs_of_a_page_define_and_import_what_they_use(page):
+    before = set()
+    for program in programs(page):
+        loose, before = loose_names(program, before)
+        assert not loose, f"{page.name} uses {loose} without importing or defining it:\n{program}"
+
+
+def test_what_is_loose_is_found():
+    first = "import torch\nmodel = 1\ndef show(x):\n    return x + later\nlater = 2\n"
+    loose, before = loose_names(first, set())
+    assert (loose, before) == ([], {"model", "show", "later"})
+    second = "def build():\n    return torch.zeros(model)\nprint(show(data))\n"
+    assert loose_names(second, before)[0] == ["data", "torch"]
+
+
+WHOLE = ("credit-and-transfer.md", "many-seeds.md", "queries.md", "teachers.md")
+
+
+@pytest.mark.parametrize("page", WHOLE)
+def test_the_programs_of_a_page_run_one_after_the_other(page):
+    names = {}
+    for program in programs(ROOT / "docs" / page):
+        exec(program, names)
+
+
+def test_a_dataset_of_ones_own_is_made_read_and_compared(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    _, drawn, *_, own, compared = programs(ROOT / "docs" / "datasets.md")
+    names = {}
+    for program in (own, drawn, compared):
+        exec(program, names)
+    said = capsys.readouterr().out
+    assert "torch.Size([20, 5, 4])" in said
+    assert "4 " in said.splitlines()[-1]
 
 
 def test_the_pages_link_to_what_is_there():

@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
+from gymnasium.vector import VectorEnv
 from rich.console import Console
 
+from pbrl.envs import RenderingUnavailable
 from pbrl.randomness import derived_seed
 from pbrl.training.build import EVALUATION_ENV, EnvironmentRun, make_env
 from pbrl.training.evaluation import Evaluation, Policy, evaluate
 from pbrl.training.saved import load_policy
 from pbrl.training.tables import markdown
-from pbrl.training.video import check_name, record_video
+from pbrl.training.video import check_can_be_filmed, check_name, check_writable, record_video
 
 AUTO = Path("auto")
 MAX_ENVS = 10
@@ -56,7 +58,11 @@ def main(arguments: Sequence[str]) -> None:
         prog="pbrl evaluate",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    path = options.run / "policy.mp4" if options.video == AUTO else options.video
     act, config = load_policy(options.run)
+    if path is not None:
+        check_writable(path)
+        check_video(config)
     seed = derived_seed(config.seed, EVALUATION_ENV, 1) if options.seed is None else options.seed
     env = make_env(config, num_envs=min(options.episodes, MAX_ENVS), key=(EVALUATION_ENV,))
     outcome = evaluate(act, env, options.episodes, seed=seed)
@@ -64,19 +70,37 @@ def main(arguments: Sequence[str]) -> None:
     console = Console()
     console.print(f"{config.agent} on {config.env}, {options.episodes} episodes, seed {seed}")
     console.print(evaluation_table(outcome), markup=False)
-    if options.video is not None:
-        path = options.run / "policy.mp4" if options.video == AUTO else options.video
+    if path is not None:
         written = write_policy_video(act, config, path, options.video_episodes, seed)
         if written is not None:
             console.print(f"video: {written}", markup=False)
+
+
+def check_video(config: EnvironmentRun) -> None:
+    """Refuse a video of an environment that cannot be drawn here, before anything takes long.
+
+    Raises:
+        ValueError: saying why, and what to do.
+    """
+    env = _filmed_env(config)
+    try:
+        check_can_be_filmed(env)
+    except RenderingUnavailable as error:
+        raise ValueError(f"no video can be made: {error} Leave --video out.") from error
+    finally:
+        env.close()
+
+
+def _filmed_env(config: EnvironmentRun) -> VectorEnv[Any, Any, Any]:
+    # The official packages render; envpool's environments do not.
+    return make_env(config, num_envs=1, key=(EVALUATION_ENV,), backend="official")
 
 
 def write_policy_video(
     act: Policy, config: EnvironmentRun, path: Path, num_episodes: int, seed: int
 ) -> Path | None:
     """Write a video of a run's policy; None, with a warning, where nothing can be rendered."""
-    # The official packages render; envpool's environments do not.
-    env = make_env(config, num_envs=1, key=(EVALUATION_ENV,), backend="official")
+    env = _filmed_env(config)
     try:
         return record_video(act, env, path, num_episodes=num_episodes, seed=seed)
     finally:

@@ -50,7 +50,8 @@ class FitOptions:
         resume: go on with the run in that folder, with its own configuration; what is given
             otherwise is refused.
         wandb: log to Weights & Biases as well.
-        video: write a video of the learned policy at the end.
+        video: write a video of the learned policy at the end; refused at the beginning where the
+            environment cannot be drawn.
         show_options: list the options for every number, and stop.
     """
 
@@ -107,9 +108,12 @@ def main(arguments: Sequence[str]) -> None:
         configure(options, Facts(info=DatasetInfo(name=options.dataset, family="")), ["--help"])
         return
     config, data = prepare(options, rest, arguments)
+    from pbrl.commands.evaluate import check_video
     from pbrl.commands.report import report_run, report_seeds
-    from pbrl.training.fit import fit, fit_seeds
+    from pbrl.training.fit import fit, fit_seeds, with_environment
 
+    if options.video:
+        check_video(with_environment(config, data.dataset.info))
     if options.seeds:
         folders = options.folders
         results = fit_seeds(config, folders, data=data, resume=options.resume, wandb=options.wandb)

@@ -33,6 +33,8 @@ def report_run(
     console = Console()
     result = replace(result, oracle_score=oracle_score)
     console.print(run_table(result), markup=False, soft_wrap=True)
+    if said := labels_line(result):
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
     figure = learning_curves([result], np.random.default_rng(0))
     save_figure(figure, folder / CURVES)
     console.print(f"learning curve: {folder / CURVES}", markup=False, soft_wrap=True)
@@ -45,12 +47,22 @@ def report_run(
     console.print(f"everything else: {folder}", markup=False, soft_wrap=True)
 
 
+def labels_line(result: Result) -> str:
+    """Return how many labels an online run asked and got, in a line; empty where it asked none."""
+    asked, given = result.labels_asked, result.labels_given
+    if not asked or result.dataset is not None:
+        return ""
+    nothing = "" if given else ": the policy learned from no preference at all"
+    return f"labels: {asked:,} asked, {given:,} given{nothing}"
+
+
 def report_seeds(folders: Mapping[int, Path], results: Sequence[Result]) -> None:
     """Print the table of all seeds, and write their curves beside the folders."""
     console = Console()
     rng = np.random.default_rng(0)
     for (seed, folder), result in zip(folders.items(), results, strict=True):
-        line = f"seed {seed}: {result.score_name} {result.score:,.2f}, {folder}"
+        told = f", {said}" if (said := labels_line(result)) else ""
+        line = f"seed {seed}: {result.score_name} {result.score:,.2f}{told}, {folder}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(suite_table(results, rng), markup=False, soft_wrap=True)
     first = next(iter(folders.values()))

@@ -54,7 +54,8 @@ class TrainOptions:
         resume: go on with the run in that folder, with its own configuration; what is given
             otherwise is refused.
         wandb: log to Weights & Biases as well.
-        video: write a video of the learned policy at the end.
+        video: write a video of the learned policy at the end; refused at the beginning where the
+            environment cannot be drawn.
         show_options: list the options for every number, and stop.
     """
 
@@ -116,9 +117,12 @@ def main(arguments: Sequence[str]) -> None:
         TrainOptions, args=list(arguments), prog="pbrl train", return_unknown_args=True
     )
     config = configure(options, ["--help"] if options.show_options else rest, arguments)
+    from pbrl.commands.evaluate import check_video
     from pbrl.commands.report import report_run, report_seeds
     from pbrl.training.run import train, train_seeds
 
+    if options.video:
+        check_video(config)
     if options.seeds:
         results = train_seeds(config, options.folders, resume=options.resume, wandb=options.wandb)
         report_seeds(options.folders, results)
@@ -170,7 +174,9 @@ def _is_human(options: TrainOptions) -> bool:
     """Return whether the people of a study teach."""
     is_human = options.teacher == HUMAN
     if is_human != (options.study is not None):
-        raise ValueError("--teacher human and --study NAME go together")
+        raise ValueError(
+            "--teacher human and --study NAME go together; `pbrl label study create NAME` makes one"
+        )
     return is_human
 
 

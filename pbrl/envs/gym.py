@@ -1,6 +1,8 @@
 """Environments of Gymnasium: registered ids, and constructors of a user's own."""
 
-import importlib
+import inspect
+import os
+import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +14,8 @@ from gymnasium.envs.registration import load_env_creator
 from gymnasium.wrappers import FlattenObservation, TimeLimit
 from jaxtyping import UInt8
 
-from pbrl.envs.opengl import RenderingUnavailable, mujoco
+from pbrl.envs.opengl import WITHOUT_VIDEO, RenderingUnavailable, mujoco
+from pbrl.envs.own_modules import import_own, naming_what_fails
 from pbrl.envs.rendering import Camera, Scene, find_camera
 from pbrl.envs.states import (
     State,
@@ -22,6 +25,7 @@ from pbrl.envs.states import (
     write_attributes,
     write_physics,
 )
+from pbrl.lookup import suggest
 
 PACKAGES = ("gymnasium", "mujoco", "numpy")
 CLASSIC_CONTROL = ("MountainCarContinuous-v0", "Pendulum-v1")
@@ -42,15 +46,20 @@ def list_tasks() -> tuple[str, ...]:
 
 
 def has_task(task: str) -> bool:
-    """Say whether an id is registered; for `module:id` the module is imported first."""
+    """Say whether an id is registered; for `module:id` the module is imported first.
+
+    Raises:
+        ValueError: if there is no such module, or it registers no such id.
+        ImportError: if importing it fails.
+    """
     module, colon, name = task.rpartition(":")
     if colon:
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name == module:
-                return False
-            raise
+        imported = import_own(module, f"gym/{task}")
+        if name not in gymnasium.registry:
+            raise ValueError(
+                f"unknown environment 'gym/{task}': {imported.__file__ or module} registers no "
+                f"{name!r}{suggest(name, gymnasium.registry)}"
+            )
     return name in gymnasium.registry
 
 
@@ -75,6 +84,7 @@ def make_lane(
     Raises:
         ValueError: if the task does not know an option, or is a function and there are further
             options.
+        ImportError: if importing what a registered id names as its entry point fails.
     """
     del seed
     if not isinstance(task, str):
@@ -85,8 +95,7 @@ def make_lane(
             env = TimeLimit(env, max_episode_steps)
         return GymLane(env, camera)
     spec = gymnasium.registry[task.rpartition(":")[2]]
-    creator = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else None
-    if "rgb_array" in getattr(creator, "metadata", {}).get("render_modes", ()):
+    if _can_render(_creator(task, spec.entry_point)):
         kwargs.setdefault("render_mode", "rgb_array")  # costs nothing until render() is called
     try:
         env = gymnasium.make(
@@ -98,6 +107,28 @@ def make_lane(
             raise
         raise ValueError(f"gym/{task} has no option {unknown[0]}") from error
     return GymLane(env, camera, key=task)
+
+
+def _creator(task: str, entry_point: Any) -> Any:
+    """Return what makes the environment; one given by name is imported."""
+    if not isinstance(entry_point, str):
+        return entry_point
+    with naming_what_fails(entry_point.partition(":")[0], f"gym/{task}"):
+        return load_env_creator(entry_point)
+
+
+def _can_render(creator: Any) -> bool:
+    """Return whether it says that it gives frames, and takes the mode in which it does."""
+    if "rgb_array" not in getattr(creator, "metadata", {}).get("render_modes", ()):
+        return False
+    parameters = inspect.signature(creator).parameters.values()
+    return any(one.name == "render_mode" or one.kind is one.VAR_KEYWORD for one in parameters)
+
+
+def _without_a_display() -> None:
+    """Let pygame draw into memory alone; looking for a display, it would complain of none."""
+    if platform.system() == "Linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 
 class GymLane:
@@ -155,15 +186,22 @@ class GymLane:
         Raises:
             RenderingUnavailable: if it gives none.
         """
+        _without_a_display()
         try:
             frame = self.env.render()
         except gymnasium.error.DependencyNotInstalled as error:
             raise RenderingUnavailable(
-                f"{self.env} cannot render: {error}. Training without video goes on."
+                f"{self.env} cannot render: {error}. {WITHOUT_VIDEO}"
+            ) from error
+        except NotImplementedError as error:
+            raise RenderingUnavailable(
+                f"{self.env} has no method render: write one that returns an array [height, width, "
+                f"3] of uint8, and name 'rgb_array' in metadata['render_modes']. {WITHOUT_VIDEO}"
             ) from error
         if not isinstance(frame, np.ndarray):
             raise RenderingUnavailable(
-                f"{self.env} returns no frame: construct it with render_mode='rgb_array'"
+                f"{self.env} returns no frame: construct it with render_mode='rgb_array'. "
+                + WITHOUT_VIDEO
             )
         return frame
 

@@ -11,7 +11,7 @@ import platform
 import subprocess
 import sys
 
-__all__ = ["RenderingUnavailable", "gl_module", "mujoco", "probe"]
+__all__ = ["WITHOUT_VIDEO", "RenderingUnavailable", "gl_module", "mujoco", "probe"]
 
 PROBE_SECONDS = 60
 # A context alone is no proof: GLFW without a display warns and makes none.
@@ -20,7 +20,7 @@ PROBE = (
     "model = mujoco.MjModel.from_xml_string('<mujoco/>'); "
     "mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100).free(); c.free()"
 )
-WITHOUT_VIDEO = "Training without video goes on."
+WITHOUT_VIDEO = "Everything else works without it."
 ADVICE = (
     "On Debian or Ubuntu install libosmesa6 (renders without a GPU) or libegl1 (with one). "
     + WITHOUT_VIDEO

@@ -130,7 +130,10 @@ class PixelLane:
     def _draw(self) -> UInt8[np.ndarray, " frame"]:
         scene = self.lane.scene()
         if scene is None:
-            raise ValueError("only tasks of MuJoCo can be seen as images")
+            raise ValueError(
+                f"{self.lane} cannot be seen as images, only tasks of MuJoCo can, such as "
+                "dmc/walker-walk: choose one of them, or an agent that sees states"
+            )
         frame: np.ndarray = self._renderer.draw(scene).transpose(2, 0, 1).ravel()
         return frame
 

@@ -100,6 +100,7 @@ class FittedValue(nn.Module):
         steps: the data.
         config: the regression.
         generator: draws parameters, held-out episodes and batches; on the data's device.
+        on_update: called with the number of gradient steps taken.
 
     Attributes:
         explained_variance: 1 - Var(target - V) / Var(target) over the held-out episodes, or over
@@ -107,7 +108,11 @@ class FittedValue(nn.Module):
     """
 
     def __init__(
-        self, steps: DatasetSteps, config: ValueConfig, generator: torch.Generator
+        self,
+        steps: DatasetSteps,
+        config: ValueConfig,
+        generator: torch.Generator,
+        on_update: Callable[[int], None] = lambda _: None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -121,7 +126,7 @@ class FittedValue(nn.Module):
         targets = self._targets(steps, last_rewards / (1 - config.discount))
         self._offset = targets.mean()
         self._scale = targets.std(unbiased=False).clamp(min=_STILL)
-        self.explained_variance = self._fit(steps, targets, generator)
+        self.explained_variance = self._fit(steps, targets, generator, on_update)
 
     @torch.no_grad()
     def forward(self, observations: Float[Tensor, "batch obs"]) -> Float[Tensor, " batch"]:
@@ -139,7 +144,13 @@ class FittedValue(nn.Module):
         beyond = torch.where(steps.terminated, 0.0, beyond).double()[steps.episode]
         return (self._to_go + self.config.discount**steps.steps_left * beyond).float()
 
-    def _fit(self, steps: DatasetSteps, targets: Tensor, generator: torch.Generator) -> float:
+    def _fit(
+        self,
+        steps: DatasetSteps,
+        targets: Tensor,
+        generator: torch.Generator,
+        on_update: Callable[[int], None],
+    ) -> float:
         config = self.config
         optimizer = torch.optim.Adam(self.parameters(), lr=config.learning_rate)
         learning, held_out = _split(steps, config.held_out, generator)
@@ -152,6 +163,7 @@ class FittedValue(nn.Module):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            on_update(update + 1)
         rows = held_out if len(held_out) else learning
         error = targets[rows] - self(steps.observations[rows])
         spread = targets[rows].var(unbiased=False).clamp(min=_STILL**2)

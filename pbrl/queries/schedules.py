@@ -45,13 +45,15 @@ class ScheduleConfig:
         if self.budget < self.session_size:
             raise ValueError(
                 f"a budget of {self.budget} queries is smaller than one session of "
-                f"{self.session_size}: raise budget or lower session_size to at most {self.budget}"
+                f"{self.session_size}: raise budget (--preferences.schedule.budget) or lower "
+                f"session_size (--preferences.schedule.session-size) to at most {self.budget}"
             )
         if not 0 <= self.first_step < self.total_steps:
             raise ValueError(
                 f"first_step must lie in [0, total_steps), got {self.first_step} of "
                 f"{self.total_steps} steps: no session would be held; "
-                "raise total_steps or lower first_step"
+                "raise total_steps (--steps) or lower first_step "
+                "(--preferences.schedule.first-step)"
             )
 
 
@@ -82,7 +84,7 @@ class FeedbackSchedule:
         if not self._sessions:
             raise ValueError(
                 f"schedule {config.kind!r} rounds every session of {config.session_size} down to "
-                "no query: raise session_size"
+                "no query: raise session_size (--preferences.schedule.session-size)"
             )
         self._steps = [session.step for session in self._sessions]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pbrl.agents import agent_class
+from pbrl.offline.dataset import DatasetInfo
 from pbrl.seeds import check_takes_seeds
 from pbrl.training.device_memory import OFFLINE, naming_what_to_lower
 from pbrl.training.files import plain
@@ -121,11 +122,7 @@ def _open_run(
     """Return a run at its start, or where it was left, and its log; `held` closes them."""
     data = given.data
     info = data.dataset.info
-    config = replace(
-        config,
-        data=replace(config.data, env=info.env, goal_visible=info.goal_visible),
-        environment=replace(config.environment, goal_visible=info.goal_visible),
-    )
+    config = with_environment(config, info)
     env = None if config.env is None else evaluation_env(config, data.dataset)
     loop, held_out = build_offline_loop(config, data)
     parts = Parts(loop, build_scorer(config, data, loop, held_out, env))
@@ -149,6 +146,15 @@ def _open_run(
         config=plain(config),
     )
     return run, held.enter_context(log)
+
+
+def with_environment(config: FitConfig[Any], info: DatasetInfo) -> FitConfig[Any]:
+    """Return the configuration with the environment that the dataset turned out to be of."""
+    return replace(
+        config,
+        data=replace(config.data, env=info.env, goal_visible=info.goal_visible),
+        environment=replace(config.environment, goal_visible=info.goal_visible),
+    )
 
 
 def _progress(config: FitConfig[Any], data: Data, step: int, seeds: str) -> Progress:

@@ -17,8 +17,11 @@ def hold(folder: Path) -> IO[str]:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / LOCK).open("w", encoding="utf-8")
     except OSError as error:
-        raise OSError(error.errno, f"cannot write the run folder ({error.strerror})", str(folder)) \
-            from error  # fmt: skip
+        refusal = OSError(
+            error.errno, f"cannot write the run folder ({error.strerror})", str(folder)
+        )
+        refusal.add_note("Choose a folder that can be written, such as with --out.")
+        raise refusal from error
     if sys.platform != "win32":
         import fcntl
 

@@ -1,5 +1,6 @@
 """Simulating labels for a dataset: the files, and the record of what they rest on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,12 @@ class SimulationConfig:
             raise ValueError("value_from and value_data exclude each other")
 
 
-def simulate_labels(dataset_name: str, config: SimulationConfig, out: Path) -> dict[str, Any]:
+def simulate_labels(
+    dataset_name: str,
+    config: SimulationConfig,
+    out: Path,
+    on_update: Callable[[int], None] = lambda _: None,
+) -> dict[str, Any]:
     """Write simulated labels and, beside them with the ending .json, what they rest on.
 
     The labels are scored segments (`pbrl.offline.labels.save_scores`), or for pairs a feedback
@@ -90,6 +96,7 @@ def simulate_labels(dataset_name: str, config: SimulationConfig, out: Path) -> d
         dataset_name: of the dataset, as `load_dataset` takes it.
         config: which labels.
         out: the file, ending in .npz.
+        on_update: called with the gradient steps taken, where values are fitted.
 
     Returns:
         What the .json file holds.
@@ -104,7 +111,7 @@ def simulate_labels(dataset_name: str, config: SimulationConfig, out: Path) -> d
     generators = Generators(config.seed, PURPOSES)
     number = config.segments if config.pairs is None else 2 * config.pairs
     index = draw_segments(dataset.replay, number, config.length, generators["segments"])
-    value, value_record = _value(dataset, config, generators["value"])
+    value, value_record = _value(dataset, config, generators["value"], on_update)
     judge = Judge(dataset.replay, config.score, value)
     out.parent.mkdir(parents=True, exist_ok=True)
     if config.pairs is None:
@@ -137,7 +144,10 @@ def simulate_labels(dataset_name: str, config: SimulationConfig, out: Path) -> d
 
 
 def _value(
-    dataset: OfflineDataset, config: SimulationConfig, generator: torch.Generator
+    dataset: OfflineDataset,
+    config: SimulationConfig,
+    generator: torch.Generator,
+    on_update: Callable[[int], None],
 ) -> tuple[ValueFunction | None, dict[str, Any] | None]:
     """Return the value function that the score needs, and what it is."""
     if not needs_value(config.score.score):
@@ -152,7 +162,7 @@ def _value(
             f"the value is to be fitted to, has {sizes[1]}"
         )
     fit = ValueConfig(**(vars(config.value) | {"discount": config.score.discount}))
-    value = FittedValue(dataset_steps(source.replay), fit, generator)
+    value = FittedValue(dataset_steps(source.replay), fit, generator, on_update)
     return value, {
         "kind": "regression of discounted returns",
         "dataset": source.info.name,

@@ -12,6 +12,7 @@ from pbrl.queries.patience import Patience, PatienceConfig
 from pbrl.queries.samplers import PoolSampler, Sampler
 from pbrl.queries.schedules import FeedbackSchedule
 from pbrl.queries.teachers import LateTeacher, StatefulTeacher, Teacher, teacher_kind
+from pbrl.queries.usefulness import UselessAnswers
 from pbrl.randomness import Generators
 from pbrl.replay import ReplayBuffer
 from pbrl.reward_learning import RewardLearner
@@ -56,6 +57,7 @@ class PreferenceReward:
         self.generators = generators
         self.feedback = FeedbackStore(replay.device)
         self.patience = Patience(patience or PatienceConfig(), schedule.config.interval)
+        self._useless = UselessAnswers()
 
     @property
     def is_asking(self) -> bool:
@@ -169,6 +171,7 @@ class PreferenceReward:
         )
         self.replay.retain(index)
         ids = self.feedback.ask(index, step)
+        self._useless.session_size = len(ids)
         self.patience.num_owed = 0
         segments = self._put_to_teacher(ids, step, progress)
         return self._begin_to_learn(step, self._accuracy_before_learning(segments))
@@ -184,6 +187,7 @@ class PreferenceReward:
         self.feedback.answer(corrupted(answers, self.control, generator))
         num_new = int((~answers.labels.isnan()).sum())
         self.patience.note(step, len(self.feedback.pending()), num_new=num_new)
+        self._useless.look(answers)
         return segments
 
     def _begin_to_learn(self, step: int, metrics: Metrics) -> AskedSession:

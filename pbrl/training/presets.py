@@ -100,7 +100,8 @@ def make_config(
         given = [name for name, is_given in asked.items() if is_given]
         if given:
             raise ValueError(
-                f"{', '.join(given)} needs labels, and {agent} learns from the true reward"
+                f"{', '.join(given)} needs labels, and {agent} learns from the true reward: "
+                "leave it out, or choose an agent that asks, such as --agent qpa"
             )
     if agent in ON_IMAGES:
         return pixel_config(env, agent, preset=preset, seed=seed)

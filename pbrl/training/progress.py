@@ -23,6 +23,7 @@ class Shown(TypedDict):
 
     step: int
     labels: int | None
+    labels_given: int | None
     reward_accuracy: float | None
     score: float | None
     phase: str | None
@@ -65,6 +66,7 @@ class Progress:
         self._clock = clock
         self._step = start_step
         self._labels: int | None = None
+        self._labels_given: int | None = None
         self._accuracy: float | None = None
         self._score: float | None = None
         self._phase = ""
@@ -79,6 +81,7 @@ class Progress:
         step: int,
         *,
         labels: int | None = None,
+        labels_given: int | None = None,
         reward_accuracy: float | None = None,
         score: float | None = None,
         phase: str | None = None,
@@ -88,12 +91,14 @@ class Progress:
         Args:
             step: steps done.
             labels: labels asked so far.
+            labels_given: labels received so far; what was skipped gives none.
             reward_accuracy: of the reward model on its labels, in [0, 1].
             score: the last true return or success rate.
             phase: what the run is doing, in a word or two.
         """
         self._step = step
         self._labels = self._labels if labels is None else labels
+        self._labels_given = self._labels_given if labels_given is None else labels_given
         self._accuracy = self._accuracy if reward_accuracy is None else reward_accuracy
         self._score = self._score if score is None else score
         self._phase = self._phase if phase is None else phase
@@ -134,7 +139,8 @@ class Progress:
             left = timedelta(seconds=round(max(0, self._total - self._step) / speed))
             fields += [(f"{self._unit}/s", f"{speed:,.0f}"), ("left", str(left))]
         if self._labels is not None and self._budget:
-            fields.append(("labels", f"{self._labels:,}/{self._budget:,}"))
+            given = "" if self._labels_given is None else f" asked, {self._labels_given:,} given"
+            fields.append(("labels", f"{self._labels:,}/{self._budget:,}{given}"))
         if self._accuracy is not None:
             fields.append(("reward accuracy", f"{self._accuracy:.0%}"))
         if self._score is not None:

@@ -28,6 +28,9 @@ class RunFolder:
         resume: go on with the run that is there; the configuration must be the same, but for
             fields that are newer than the run and have their defaults.
 
+    Attributes:
+        is_resumed: whether it is the folder of a run that was there before.
+
     Raises:
         FileExistsError: if there is a run, or something else, and `resume` is False.
         FileNotFoundError: if there is no run to resume.
@@ -37,10 +40,14 @@ class RunFolder:
 
     def __init__(self, path: Path, config: Any, *, resume: bool = False) -> None:
         self.path = path
+        self.is_resumed = resume
         self._is_new = not resume
         self.config: dict[str, Any] = plain(config)
         if resume and not is_run(path):
-            raise FileNotFoundError(f"there is no run to resume in {path}: it has no config.json")
+            raise FileNotFoundError(
+                f"there is no run to resume in {path}: it has no config.json. Name the folder of "
+                "the run, or start a new one without --resume"
+            )
         if not resume:
             check_free(path)
         self._lock = hold(path)
@@ -114,7 +121,10 @@ def read_config(path: Path) -> dict[str, Any]:
         FileNotFoundError: if there is none.
     """
     if not is_run(path):
-        raise FileNotFoundError(f"{path} is not the folder of a run: it has no config.json")
+        raise FileNotFoundError(
+            f"{path} is not the folder of a run: it has no config.json. `pbrl train` and "
+            "`pbrl fit` name theirs at the end, such as runs/dmc/walker-walk/qpa-0"
+        )
     config: dict[str, Any] = read_json(path / "config.json")
     return config
 
@@ -146,7 +156,9 @@ def check_free(path: Path) -> None:
         FileExistsError: if there is a run or something else.
     """
     if is_run(path):
-        raise FileExistsError(f"{path} already holds a run; resume it or choose another folder")
+        raise FileExistsError(
+            f"{path} already holds a run; resume it with --resume or choose another folder"
+        )
     if path.is_dir():
         others = [item.name for item in path.iterdir() if not _is_leftover(item.name)]
         if others:

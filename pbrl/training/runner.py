@@ -86,6 +86,7 @@ class Run:
         """
         with torch_threads(self.config.threads), matmul_precision(self.config.precision):
             self.begin(log)
+            self.note_beginning(progress)
             with self._saving_after_errors():
                 self.catch_up()
             while not self.is_over:
@@ -105,6 +106,12 @@ class Run:
         self._started = time.perf_counter() - self.seconds
         if not self.scores.name:
             self.scores.note_random(self.scorer.random())
+
+    def note_beginning(self, progress: Progress) -> None:
+        """Say if a run to go on with begins anew; one that was killed early has no checkpoint."""
+        if self.folder.is_resumed and self.resumes == 0:
+            place = self.folder.checkpoints
+            progress.note(f"there is no checkpoint in {place}: the run begins at step 0")
 
     @property
     def logged_step(self) -> int:
@@ -162,6 +169,7 @@ class Run:
         return {
             "step": self.loop.step,
             "labels": self.loop.num_asked,
+            "labels_given": self.loop.num_labelled,
             "reward_accuracy": self.loop.reward_accuracy,
             "score": self.scores.latest,
             "phase": self.loop.phase,

@@ -52,6 +52,7 @@ class SeedRuns:
         with torch_threads(config.threads), matmul_precision(config.precision):
             for run, log in zip(self.runs, logs, strict=True):
                 run.begin(log)
+                run.note_beginning(progress)
             with self._saving_after_errors():
                 for run in self.runs:
                     run.catch_up()
@@ -99,6 +100,7 @@ class SeedRuns:
         return {
             "step": last["step"],
             "labels": last["labels"],
+            "labels_given": last["labels_given"],
             "reward_accuracy": fmean(found) if found else None,
             "score": fmean(scores) if scores else None,
             "phase": last["phase"],

@@ -57,12 +57,12 @@ def write_frames(path: Path, frames: Iterator[Frame], *, frames_per_second: int 
 
     Raises:
         ValueError: if the name ends in neither, or there are no frames.
+        OSError: if the file cannot be written.
     """
-    check_name(path)
+    check_writable(path)
     first = next(frames, None)
     if first is None:
         raise ValueError("there are no frames to write")
-    path.parent.mkdir(parents=True, exist_ok=True)
     frames = _chain(first, frames)
     if path.suffix == ".mp4" and not _has_encoder():
         path = path.with_suffix(".gif")
@@ -74,6 +74,35 @@ def write_frames(path: Path, frames: Iterator[Frame], *, frames_per_second: int 
     else:
         _write_gif(path, frames, frames_per_second)
     return path
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a place where no video can be written; its folder is made.
+
+    Raises:
+        ValueError: if the name says nothing of a known format.
+        OSError: if the file cannot be written there.
+    """
+    check_name(path)
+    is_new = not path.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("ab").close()
+    except OSError as error:
+        error.add_note("Choose another place for the video.")
+        raise
+    if is_new:
+        path.unlink()
+
+
+def check_can_be_filmed(env: VectorEnv[Any, Any, Any]) -> None:
+    """Draw the first frame of an episode.
+
+    Raises:
+        RenderingUnavailable: if there is none.
+    """
+    env.reset()
+    _first_frame(env)
 
 
 def check_name(path: Path) -> None:
@@ -142,6 +171,11 @@ def _write_mp4(path: Path, frames: Iterator[Frame], frames_per_second: int) -> N
         writer.send(np.ascontiguousarray(first))
         for frame in frames:
             writer.send(np.ascontiguousarray(_even(frame)))
+    except OSError as error:  # with the encoder's command and all that it said
+        raise OSError(
+            f"the encoder of {path} stopped ({str(error).splitlines()[0]}): is the disk full? A "
+            "video that ends in .gif needs no encoder"
+        ) from error
     finally:
         writer.close()
 

@@ -45,6 +45,13 @@ def test_there_is_at_least_one_episode(run, capsys):
     assert "must be at least" in capsys.readouterr().err
 
 
+def test_a_video_that_cannot_be_written_is_refused_before_any_episode(run, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="exists|Not a directory"):
+        main([str(run), "--video", str(tmp_path / "file" / "a.mp4")])
+    assert "true return" not in capsys.readouterr().out
+
+
 def test_a_video_of_an_unknown_format_is_refused_before_any_episode(run, capsys):
     with pytest.raises(SystemExit):
         main([str(run), "--video", "x.foo"])

@@ -1,10 +1,20 @@
 from pathlib import Path
 
+import gymnasium
+import numpy as np
 import pytest
 import tyro
 
-from pbrl.commands.train import TrainOptions, configure
+from pbrl.commands.train import TrainOptions, configure, main
 from pbrl.training.files import write_json
+
+
+class Undrawn(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(1, np.float32), {}
 
 
 def test_every_number_has_an_option():
@@ -115,6 +125,16 @@ def test_a_resumed_oracle_asks_nobody(tmp_path):
         read("gym/Pendulum-v1", "--control", "shuffled-labels", "--resume", "--out", str(tmp_path))
 
 
+def test_a_video_of_what_cannot_be_drawn_is_refused_before_anything_is_learned(
+    tmp_path, monkeypatch
+):
+    gymnasium.register("Undrawn-v0", entry_point=Undrawn, max_episode_steps=5)
+    words = ["gym/Undrawn-v0", "--agent", "sac", "--video", "--out", str(tmp_path / "run")]
+    with pytest.raises(ValueError, match=r"no video .* has no method render: .* Leave --video out"):
+        main(words)
+    assert not (tmp_path / "run").exists()
+
+
 def test_unknown_words_are_refused(capsys):
     with pytest.raises(SystemExit) as stop:
         configure(TrainOptions(env="gym/Pendulum-v1"), ["--stepz", "10"])
@@ -122,6 +142,36 @@ def test_unknown_words_are_refused(capsys):
     assert "stepz" in capsys.readouterr().err
 
 
-def test_a_budget_below_a_session_says_what_to_change():
-    with pytest.raises((ValueError, SystemExit)):
+def test_a_budget_below_a_session_says_what_to_change(capsys):
+    with pytest.raises(SystemExit):
         configure(TrainOptions(env="gym/Pendulum-v1"), ["--preferences.schedule.budget", "3"])
+    said = capsys.readouterr().err
+    assert "--preferences.schedule.budget" in said
+    assert "--preferences.schedule.session-size" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "next_step"),
+    [
+        (["gym/Pendulum-v1", "--steps", "500"], r"\(--steps\) or lower first_step \(--preferences"),
+        (["gym/Pendulum-v1", "--agent", "sac", "--control", "flipped-labels"], "--agent qpa"),
+        (["gym/Pendulum-v1", "--agent", "taco"], "dmc/walker-walk: choose one of them"),
+        (["gym/CartPole-v1"], "stable-baselines3 learn from preferences: pbrl.sb3"),
+        (["gym/Pendulum-v1", "--teacher", "human"], "pbrl label study create NAME"),
+        (
+            ["gym/Pendulum-v1", "--teacher", "human", "--study", "mine"],
+            "pbrl label study create mine",
+        ),
+    ],
+)
+def test_what_cannot_be_says_what_to_do(tmp_path, monkeypatch, words, next_step):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=next_step):
+        main(words)
+
+
+def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="cannot write the run folder") as caught:
+        main(["gym/Pendulum-v1", "--agent", "sac", "--out", str(tmp_path / "file" / "run")])
+    assert "--out" in caught.value.__notes__[0]

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import gymnasium
 import mujoco
 import numpy as np
@@ -140,3 +144,54 @@ def test_an_environment_that_draws_itself_is_brought_to_the_size_of_the_frames()
 def test_an_environment_without_frames_says_what_to_do():
     with pytest.raises(envs.RenderingUnavailable, match="render_mode='rgb_array'"):
         envs.make(Painted).render()
+
+
+class Invisible(Painted):
+    render = gymnasium.Env.render
+
+
+class OldFashioned(Painted):
+    metadata = {"render_modes": ["rgb_array"]}
+
+    def __init__(self):
+        self.render_mode = None
+
+
+class Modern(Painted):
+    metadata = {"render_modes": ["rgb_array"]}
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
+
+def test_an_environment_without_a_method_render_says_what_to_write():
+    with pytest.raises(envs.RenderingUnavailable, match=r"no method render: write one .* \[height"):
+        envs.make(Invisible).render()
+
+
+def test_a_registered_class_is_asked_for_frames_where_it_takes_the_mode():
+    for kind in (OldFashioned, Modern):
+        gymnasium.register(f"{kind.__name__}-v0", entry_point=kind, max_episode_steps=5)
+    env = envs.make("gym/Modern-v0", frame_size=(60, 80))
+    env.reset()
+    assert env.render().shape == (1, 60, 80, 3)
+    env = envs.make("gym/OldFashioned-v0")
+    env.reset()
+    with pytest.raises(envs.RenderingUnavailable, match="returns no frame"):
+        env.render()
+
+
+DRAWN_WITHOUT_A_DISPLAY = """
+from pbrl import envs
+env = envs.make("gym/Pendulum-v1", backend="official")
+env.reset()
+print(env.render().shape)
+"""
+
+
+def test_drawing_without_a_display_says_nothing(tmp_path):
+    without = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "SDL_VIDEODRIVER")
+    environment = {name: value for name, value in os.environ.items() if name not in without}
+    words = [sys.executable, "-c", DRAWN_WITHOUT_A_DISPLAY]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("(1, 240, 320, 3)\n", "")

@@ -49,6 +49,13 @@ def test_the_value_falls_towards_a_terminal_state():
         assert float(value(steps.observations[[row]])[0]) == pytest.approx(expected, abs=1.0)
 
 
+def test_every_gradient_step_is_told():
+    config = ValueConfig(discount=DISCOUNT, hidden_sizes=(8,), updates=5, rounds=2)
+    told = []
+    FittedValue(constant_reward(terminates=True), config, generator(), told.append)
+    assert told == [1, 2, 3, 4, 5]
+
+
 def test_the_same_seed_fits_the_same_values():
     steps = constant_reward(terminates=True)
     config = ValueConfig(discount=DISCOUNT, hidden_sizes=(8,), updates=5, rounds=2)

@@ -227,12 +227,3 @@ def test_the_documented_plug_in_runs(make_replay, generator):
     assert torch.equal(answers.labels == 1, effort[:, 1] < effort[:, 0])
     assert set(answers.labels.tolist()) <= {0.0, 1.0}
     assert set(answers.annotators) == {namespace["teacher"].name}
-
-
-def test_every_documented_snippet_runs(make_replay, generator):
-    replay = make_replay([60, 60])
-    index = replay.sample_segments(20, 10, generator).reshape(10, 2)
-    queries = Queries(torch.arange(10), index, replay.gather(index))
-    namespace = {"queries": queries, "generator": generator}
-    for code in re.findall(r"```python\n(.*?)```", DOCS.read_text(), flags=re.DOTALL):
-        exec(compile(code, str(DOCS), "exec"), namespace)

@@ -91,7 +91,8 @@ def test_a_teacher_who_skips_everything_costs_budget_and_teaches_nothing():
     preferences = source(
         replay_with_episodes(), CallableTeacher(lambda segments: [None] * len(segments))
     )
-    preferences.hold_session(10, 1, PROGRESS)
+    with pytest.warns(RuntimeWarning, match=r"none of 20 answers .* \(20 skipped, 0 ties\)"):
+        preferences.hold_session(10, 1, PROGRESS)
     assert (preferences.num_asked, preferences.num_labelled) == (20, 0)
     assert not preferences.is_ready
 

@@ -31,6 +31,13 @@ def test_a_line_now_and_then_where_there_is_no_terminal():
     assert "reward accuracy 88%  return 123.5" in lines[3]
 
 
+def test_labels_given_stand_beside_those_asked():
+    progress = Progress(10, label_budget=50, console=plain_console(), clock=Clock())
+    progress.update(5, labels=30, labels_given=7)
+    progress.update(6)
+    assert progress.line() == "steps 6/10  labels 30/50 asked, 7 given"
+
+
 def test_success_is_shown_as_a_rate_and_no_labels_where_none_are_asked():
     progress = Progress(10, score_name="success", console=plain_console(), clock=Clock())
     progress.update(5, labels=0, score=0.25, phase="evaluating")

@@ -15,6 +15,7 @@ from pbrl.envs import EnvironmentFault
 from pbrl.queries import CallableTeacher
 from pbrl.training.checkpoint import CheckpointMismatchError, load_checkpoint
 from pbrl.training.config import EnvironmentConfig
+from pbrl.training.files import write_json
 from pbrl.training.presets import make_config
 from pbrl.training.result import Result
 from pbrl.training.run import Interrupted, build_parts, load_agent, load_policy, train, train_seeds
@@ -161,6 +162,19 @@ def test_ctrl_c_writes_a_checkpoint(tiny_config, tmp_path):
         train(config, tmp_path / "run")
     _, step = load_checkpoint(tmp_path / "run" / "checkpoint", None)
     assert step > 0
+
+
+def test_a_run_without_a_checkpoint_begins_anew_and_says_so(tiny_config, tmp_path, capsys):
+    """One that was killed before its first; a suite calls it again with --resume."""
+    config = replace(tiny_config, steps=60, eval_every=60, preferences=None)
+    (tmp_path / "run").mkdir()
+    write_json(tmp_path / "run" / "config.json", config)
+    assert train(config, tmp_path / "run", resume=True).steps == 60
+    said = f"there is no checkpoint in {tmp_path / 'run' / 'checkpoint'}: the run begins at step 0"
+    assert said in capsys.readouterr().err
+    (tmp_path / "run" / "result.json").unlink()
+    train(config, tmp_path / "run", resume=True)
+    assert "there is no checkpoint" not in capsys.readouterr().err
 
 
 def test_kill_9_at_any_moment_and_resume(tmp_path):

@@ -8,7 +8,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from pbrl.envs import RenderingUnavailable
 from pbrl.training import video
-from pbrl.training.video import record_video, write_frames
+from pbrl.training.video import check_writable, record_video, write_frames
 
 
 class Blinking(gymnasium.Env):
@@ -74,6 +74,29 @@ def test_without_opengl_there_is_a_warning_and_no_video(tmp_path, monkeypatch):
     with pytest.warns(RuntimeWarning, match=r"no video: .*libosmesa6"):
         assert record_video(still, blinking(), tmp_path / "a.mp4") is None
     assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_frame(tmp_path):
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "file").touch()
+    for name in ("folder.mp4", "file/a.mp4"):
+        with pytest.raises(OSError, match=r"Is a directory|exists|Not a directory") as caught:
+            write_frames(tmp_path / name, (pytest.fail("drawn") for _ in range(1)))
+        assert caught.value.__notes__ == ["Choose another place for the video."]
+    check_writable(tmp_path / "new" / "b.mp4")
+    assert not (tmp_path / "new" / "b.mp4").exists()
+
+
+def test_an_encoder_that_stops_is_one_line(tmp_path, monkeypatch):
+    def write_frames_of_ffmpeg(*words, **options):
+        yield
+        yield
+        raise OSError("Broken pipe\n\nFFMPEG COMMAND:\nffmpeg -y\n\nFFMPEG STDERR OUTPUT:\n")
+
+    monkeypatch.setattr("imageio_ffmpeg.write_frames", write_frames_of_ffmpeg)
+    with pytest.raises(OSError, match=r"encoder of .*a.mp4 stopped \(Broken pipe\)") as caught:
+        record_video(still, blinking(), tmp_path / "a.mp4")
+    assert "\n" not in str(caught.value)
 
 
 def test_bad_names_and_no_frames_are_refused(tmp_path):

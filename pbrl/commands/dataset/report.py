@@ -7,8 +7,8 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.progress import Progress
 
+from pbrl.commands.waiting import waiting_bar
 from pbrl.offline.dataset import OfflineDataset
 from pbrl.offline.fqe import FQEConfig
 from pbrl.offline.load import load_dataset
@@ -75,7 +75,7 @@ def _judge(dataset: OfflineDataset, path: Path, options: ReportOptions) -> Polic
     config = PolicyReportConfig(
         fqe=None if options.no_fqe else options.fqe, episodes=options.episodes, seed=options.seed
     )
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with waiting_bar() as bar:
         task = bar.add_task(f"fitted Q evaluation of {path.name}", total=options.fqe.updates)
         return report_policy(
             dataset, path, config, on_update=lambda done: bar.update(task, completed=done)

@@ -14,6 +14,7 @@ from rich.progress import Progress, TaskID
 
 from pbrl.commands.label.data import open_labelled
 from pbrl.commands.label.report_tables import LabelReport, report_text
+from pbrl.commands.waiting import waiting_bar
 from pbrl.offline.checks import sha256
 from pbrl.offline.dataset import OfflineDataset
 from pbrl.offline.labels.agreement import agree
@@ -106,39 +107,51 @@ def make_report(options: ReportOptions) -> LabelReport:
     begin = time.perf_counter()
     config = options.held_out()
     paths = [path for path in (options.labels, options.other) if path is not None]
-    opened = {
-        str(path): open_labelled(path, options.dataset, score=options.score) for path in paths
-    }
-    tables = {name: table for name, (table, _) in opened.items()}
-    labels = [table for table in tables.values() if isinstance(table, LabelTable)]
-    with_data = {name: (table, data) for name, (table, data) in opened.items() if data is not None}
-    held_out = _held_out(with_data, config, options.seed) if config else {}
-    return LabelReport(
-        files={str(path): sha256(path) if path.is_file() else None for path in paths},
-        summaries={
+    with waiting_bar() as bar:
+        task = bar.add_task("", total=None)
+        opened = {}
+        for path in paths:
+            bar.update(task, description=f"reading {path.name}", refresh=True)
+            opened[str(path)] = open_labelled(path, options.dataset, score=options.score)
+        bar.update(task, description="counting and comparing labels", refresh=True)
+        tables = {name: table for name, (table, _) in opened.items()}
+        labels = [table for table in tables.values() if isinstance(table, LabelTable)]
+        files = {str(path): sha256(path) if path.is_file() else None for path in paths}
+        summaries = {
             name: summarize(table) if isinstance(table, LabelTable) else len(table)
             for name, table in tables.items()
-        },
-        agreement=agree(*labels) if len(labels) == 2 else None,  # noqa: PLR2004  two files
+        }
+        agreement = agree(*labels) if len(labels) == 2 else None  # noqa: PLR2004  two files
+        bar.remove_task(task)
+        with_data = {
+            name: (table, data) for name, (table, data) in opened.items() if data is not None
+        }
+        held_out = _held_out(with_data, config, options.seed, bar) if config else {}
+    return LabelReport(
+        files=files,
+        summaries=summaries,
+        agreement=agreement,
         held_out=held_out,
         wall_seconds=round(time.perf_counter() - begin, 1),
     )
 
 
 def _held_out(
-    opened: dict[str, tuple[Table, OfflineDataset]], config: HeldOutConfig, seed: int
+    opened: dict[str, tuple[Table, OfflineDataset]],
+    config: HeldOutConfig,
+    seed: int,
+    bar: Progress,
 ) -> dict[str, HeldOutAccuracy]:
     accuracies = {}
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        for name, (table, dataset) in opened.items():
-            task = bar.add_task(f"reward models on {Path(name).name}", total=config.splits)
-            accuracies[name] = held_out_accuracy(
-                to_preferences(table, dataset),
-                dataset.replay,
-                config,
-                torch.Generator(dataset.replay.device).manual_seed(seed),
-                on_split=partial(_advance, bar, task),
-            )
+    for name, (table, dataset) in opened.items():
+        task = bar.add_task(f"reward models on {Path(name).name}", total=config.splits)
+        accuracies[name] = held_out_accuracy(
+            to_preferences(table, dataset),
+            dataset.replay,
+            config,
+            torch.Generator(dataset.replay.device).manual_seed(seed),
+            on_split=partial(_advance, bar, task),
+        )
     return accuracies
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from pbrl.commands.waiting import waiting_bar
 from pbrl.lookup import look_up
 from pbrl.offline.segment_scores import ScoreName
 from pbrl.offline.simulate import ScoreConfig
@@ -81,7 +82,20 @@ def main(arguments: Sequence[str]) -> None:
         prog="pbrl label simulate",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    record = simulate_labels(options.dataset, options.config(), options.out)
+    config = options.config()
+    with waiting_bar() as bar:
+        task = bar.add_task(f"reading {options.dataset}", total=None)
+
+        def show(done: int) -> None:
+            bar.update(
+                task,
+                description="fitting the value of states",
+                completed=done,
+                total=config.value.updates,
+                refresh=done == 1,
+            )
+
+        record = simulate_labels(options.dataset, config, options.out, show)
     Console(soft_wrap=True).print(summary(record, options.out), markup=False, highlight=False)
 
 

@@ -68,7 +68,8 @@ class LabellingClient:
     def next(self, number: int = 1) -> tuple[list[Task], str]:
         """Return queries to answer, and where there is none the reason.
 
-        The reason is "open", or "waiting" (more may come), "paused", "closed" or "finished".
+        The reason is "open", or "waiting" (more may come), "paused", "closed" or "finished": all is
+        answered, and no run that learns from the study asks any more.
         """
         found = self._json("POST", "/api/next", {"number": number})
         tasks = [
@@ -134,21 +135,26 @@ def label_until_finished(
     *,
     idle_seconds: float = 2.0,
     is_stopped: Callable[[], bool] = lambda: False,
+    stays: bool = False,
 ) -> int:
     """Answer queries as they come and return how many.
 
-    Goes on while a live run may ask more; ends when the study is closed, or told to.
+    Goes on while a live run may ask more, one that was stopped included, as it may be resumed. Ends
+    when all is answered and the runs have spent their budgets or are over, when the study is
+    closed, or when told to.
 
     Args:
         client: of the study.
         judge: says what is better.
         idle_seconds: time between two looks while there is nothing to do.
         is_stopped: asked before each query.
+        stays: wait for further runs, until the study is closed.
     """
+    ends = ("closed",) if stays else ("closed", "finished")
     number = 0
     while not is_stopped():
         tasks, state = client.next()
-        if state == "closed":
+        if state in ends:
             break
         for task in tasks:
             start = time.monotonic()

@@ -56,7 +56,8 @@ class StudyPlace:
             names = sorted(file.parent.name for file in self.studies.glob(f"*/{DATABASE}"))
             raise ValueError(
                 f"there is no study {self.name!r} in the folder {self.studies}"
-                f"{suggest(self.name, names)} (known: {', '.join(names) or 'none'})"
+                f"{suggest(self.name, names)} (known: {', '.join(names) or 'none'}); make one with "
+                f"`pbrl label study create {self.name}`, or say where it is with --studies"
             )
         try:
             return Database(self.url)

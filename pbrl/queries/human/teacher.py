@@ -108,12 +108,16 @@ class StudyTeacher:
         self._publish()
 
     def follow(self, status: RunStatus) -> None:
-        """Show on the owner's page how the run stands."""
+        """Show on the owner's page how the run stands.
+
+        Queries that wait for a checkpoint are still to be asked, whatever is left of the budget.
+        """
+        is_asking = status.is_asking or (bool(self._outbox) and not status.is_over)
         run = LiveRun(
             study_id=self._study.id,
             token=self._token,
             name=self.name,
-            status=status,
+            status=replace(status, is_asking=is_asking),
             updated_at=time.time(),
         )
         self._attempt(lambda connection: save_run(connection, run))

@@ -78,7 +78,7 @@ def test_a_report_of_one_folder_needs_no_dataset(tmp_path, capsys):
     assert "held out" not in output
 
 
-def test_a_report_of_two_files_compares_them_and_judges_both(pairs, tmp_path, capsys):
+def test_a_report_of_two_files_compares_them_and_judges_both(pairs, tmp_path, capsys, terminal):
     out = tmp_path / "reports" / "both.json"
     main(["report", *map(str, pairs), *QUICK, "--out", str(out)])
     output = capsys.readouterr().out
@@ -95,6 +95,8 @@ def test_a_report_of_two_files_compares_them_and_judges_both(pairs, tmp_path, ca
     assert record["summaries"][str(pairs[0])]["consistency"]["value"] is None
     assert record["config"]["splits"] == 2
     assert len(record["files"][str(pairs[0])]) == 64
+    for waited in (f"reading {pairs[0].name}", "counting and comparing", "reward models on"):
+        assert waited in terminal.getvalue()
 
 
 def test_the_same_seed_gives_the_same_report(pairs, tmp_path):

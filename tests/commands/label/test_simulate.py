@@ -7,7 +7,7 @@ from pbrl.training.collect import collect
 from pbrl.training.collect_config import CollectConfig
 
 
-def test_pairs_from_the_command_line(tmp_path, capsys):
+def test_pairs_from_the_command_line(tmp_path, capsys, terminal):
     config = CollectConfig(env="gym/Pendulum-v1", episodes=4, max_episode_steps=20)
     data = collect(config, tmp_path, "pendulum-v0")
     out = tmp_path / "labels.npz"
@@ -17,6 +17,9 @@ def test_pairs_from_the_command_line(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "6 pairs, 0 ties, 0 skips of 5 steps by regret, for the dataset pendulum-v0" in printed
     assert "value fitted to pendulum-v0" in printed
+    shown = terminal.getvalue()
+    assert f"reading {data}"[:20] in shown
+    assert "fitting the value of states" in shown
 
 
 def test_an_unknown_teacher_is_refused_with_the_nearest(tmp_path):

@@ -1,12 +1,15 @@
 # ruff: noqa: F811  fixtures are arguments
 import threading
+import time
 
 import pytest
 
+from pbrl.queries.follower import RunStatus
 from pbrl.queries.human import invite
 from pbrl.queries.human.answers import current_answers
 from pbrl.queries.human.client import LabellingClient, label_until_finished
 from pbrl.queries.human.http import Refused, Retries
+from pbrl.queries.human.live_runs import LiveRun, save_run
 from pbrl.queries.human.studies import set_state
 
 from .served import served
@@ -44,6 +47,33 @@ def test_a_wrong_token_is_refused(client):
         client.next()
 
 
+def test_labelling_ends_with_the_run_that_asks(site, client):
+    """While it may ask more the program waits; then it ends, though the study is open."""
+    looks = []
+
+    def tell(**changes):
+        status = RunStatus(step=9, steps=9, num_asked=6, num_labelled=0, **changes)
+        run = LiveRun(
+            study_id=site.study.id, token="a", name="run", status=status, updated_at=time.time()
+        )
+        with site.database.writing() as connection:
+            save_run(connection, run)
+
+    def is_stopped():
+        looks.append(client.next()[1])
+        if looks.count("waiting") == 3:
+            tell(is_asking=False, is_over=True)
+        return len(looks) > 50
+
+    tell(is_asking=True)
+    number = label_until_finished(
+        client, lambda *_: {"label": 0.5}, idle_seconds=0.01, is_stopped=is_stopped
+    )
+    assert number == 6
+    assert looks[-2:] == ["waiting", "waiting"]
+    assert client.next() == ([], "finished")
+
+
 def test_labelling_goes_on_until_the_study_is_closed(site, client):
     def judge(_, task):
         return None if task.assignment == 2 else {"label": 0.5}
@@ -63,7 +93,10 @@ def test_labelling_goes_on_until_the_study_is_closed(site, client):
 
     thread = threading.Thread(target=close)
     thread.start()
-    assert label_until_finished(client, judge, idle_seconds=0.02, is_stopped=is_stopped) == 6
+    number = label_until_finished(
+        client, judge, idle_seconds=0.02, is_stopped=is_stopped, stays=True
+    )
+    assert number == 6
     thread.join()
     with site.database.reading() as connection:
         answers = current_answers(connection, site.study.id)

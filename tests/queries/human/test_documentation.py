@@ -51,15 +51,14 @@ def test_who_learns_from_the_true_reward_asks_nobody():
         configure(options)
 
 
-def test_the_program_labels(site):
+def test_the_program_labels_and_ends(site, monkeypatch, capsys):
     with site.database.writing() as connection:
         _, token = invite(connection, site.study.id, "calm", "program")
     with served(site.app) as url:
         code = code_with("prefer_calm").replace("http://127.0.0.1:8000", url)
-        lines = code.replace("client, prefer_calm)", "client, prefer_calm, is_stopped=is_stopped)")
-        left = iter([False] * 6)
-        names = {"token": token, "is_stopped": lambda: next(left, True)}
-        exec(lines, names)  # noqa: S102  our own page
+        monkeypatch.setenv("PBRL_TOKEN", token)
+        exec(code, {})  # our own page
+    assert capsys.readouterr().out == "6 answers; the run asks no more\n"
     with site.database.reading() as connection:
         answers = current_answers(connection, site.study.id)
     assert len(answers) == 6

@@ -258,6 +258,23 @@ def test_owners_see_how_the_run_stands(run, bench):
         assert (found.name, found.status) == ("run", one)
 
 
+def test_a_run_asks_as_long_as_queries_wait_for_a_checkpoint(run, bench):
+    """Or who labels would go home between the last session and its checkpoint."""
+
+    def is_asking(**changes):
+        status = RunStatus(step=5, steps=9, num_asked=4, num_labelled=0, is_asking=False, **changes)
+        run.teacher.follow(status)
+        with bench.database.reading() as connection:
+            (found,) = list_runs(connection, bench.study.id)
+        return found.status.is_asking
+
+    run.put(run.ids)
+    assert is_asking()
+    assert not is_asking(is_over=True)
+    run.teacher.saved()
+    assert not is_asking()
+
+
 @pytest.mark.parametrize(
     ("config", "reason"), [({"kind": "rating"}, "pairs"), ({"env": "dmc/walker-walk"}, "shows")]
 )
