@@ -108,7 +108,7 @@ def simulate_labels(dataset_name: str, config: SimulationConfig, out: Path) -> d
     judge = Judge(dataset.replay, config.score, value)
     out.parent.mkdir(parents=True, exist_ok=True)
     if config.pairs is None:
-        save_scores(out, score_segments(judge, index))
+        save_scores(out, score_segments(judge, index), dataset.identity())
         counts = {"segments": number}
     else:
         store = label_pairs(
@@ -120,6 +120,7 @@ def simulate_labels(dataset_name: str, config: SimulationConfig, out: Path) -> d
             ),
             generators["teacher"],
         )
+        store.dataset = dataset.identity()
         store.save(out)
         counts = {"pairs": store.num_labelled, "ties": store.num_ties, "skips": store.num_skipped}
     record = {

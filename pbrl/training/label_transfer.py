@@ -72,6 +72,7 @@ def transfer_files(
     )
     store = to_store(made.labelled())
     store.notes += made.warnings
+    store.dataset = target.identity()
     report = {
         "format": FORMAT_VERSION,
         "dataset": {"name": target.info.name, "checksum": target.info.checksum},

@@ -1,7 +1,7 @@
 """`pbrl label import`: labels of any known kind become a record of this project."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +27,8 @@ class ImportOptions:
         dataset: what was labelled: a name or a path. Files that hold their segments need none.
         kind: of the file; found out by default.
         score: which score of a CPL file to take; rl_sum by default.
+        other_dataset: take the labels for those of `dataset` although the file says that they are
+            of another: for the same episodes in another form, whose actions or rewards differ.
     """
 
     labels: Annotated[Path, tyro.conf.Positional]
@@ -34,6 +36,7 @@ class ImportOptions:
     dataset: str | None = None
     kind: str | None = None
     score: str | None = None
+    other_dataset: bool = False
 
     def __post_init__(self) -> None:
         if self.out.suffix != ".npz":
@@ -54,8 +57,10 @@ def main(arguments: Sequence[str]) -> None:
         options.labels, options.dataset, kind=options.kind, score=options.score
     )
     dataset = require_dataset(table, dataset)
+    if options.other_dataset:
+        table = replace(table, identity=None)
     if isinstance(table, ScoreTable):
-        save_scores(options.out, to_scored(table, dataset))
+        save_scores(options.out, to_scored(table, dataset), dataset.identity())
         what = f"{len(table)} scored segments"
     else:
         options.out.parent.mkdir(parents=True, exist_ok=True)

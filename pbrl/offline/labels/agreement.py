@@ -151,3 +151,10 @@ def _check_same_names(table: LabelTable, other: LabelTable) -> None:
         raise ValueError(
             f"{table.source} labels {table.dataset} and {other.source} labels {other.dataset}"
         )
+    if table.identity and other.identity and table.identity.checksum != other.identity.checksum:
+        raise ValueError(
+            f"{table.source} is of {table.identity} and {other.source} of {other.identity}: labels "
+            "of two datasets have no pairs in common. If one dataset is the other with episodes "
+            "added since, write both down as its labels: `pbrl label import FILE NEW.npz --dataset "
+            "DATASET`"
+        )

@@ -9,8 +9,7 @@ from pbrl.lookup import look_up
 from pbrl.offline.labels import folders, segment_files
 from pbrl.offline.labels.csv_files import read_csv
 from pbrl.offline.labels.records import record_table
-from pbrl.offline.labels.scores import KEYS as SCORE_KEYS
-from pbrl.offline.labels.scores import read_scores
+from pbrl.offline.labels.scores import is_scores, read_scores
 from pbrl.offline.labels.table import LabelTable, ScoreTable
 from pbrl.offline.npz import npz_names
 
@@ -42,7 +41,7 @@ FORMATS = {
     ),
     "scores": LabelFormat(
         convention="this project's scored segments: the higher score is preferred",
-        matches=lambda _, names: names == frozenset(SCORE_KEYS),
+        matches=lambda _, names: is_scores(names),
         read=lambda path, _: read_scores(path),
     ),
     "pairs": LabelFormat(

@@ -43,6 +43,12 @@ class SegmentArrays:
         """Return a number for each segment that equal segments share, whatever file they are in."""
         return segment_digests(self.observations, self.actions)
 
+    def episodes(self) -> Int[np.ndarray, " segment"]:
+        """Return which episode of `segment_dataset` each segment is."""
+        _, places, which = np.unique(self.digests(), return_index=True, return_inverse=True)
+        episodes: Int[np.ndarray, " segment"] = places.argsort().argsort()[which.reshape(-1)]
+        return episodes
+
 
 def segment_digests(
     observations: Float[np.ndarray, "segment time obs"],

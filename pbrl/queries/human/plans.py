@@ -109,12 +109,13 @@ def _read_pairs(
         raise ValueError(f"{path} holds pairs; a study of {config.kind}s draws from a dataset")
     arrays, table = read_pairs(path)
     labels = np.where(np.isnan(table.labels), TIE, table.labels)
+    episodes = arrays.episodes().tolist()  # as the file's own dataset counts them
     for row, label in enumerate(labels.tolist()):
         segments = [
             RecordedSegment(
                 observations=arrays.observations[2 * row + place],
                 actions=arrays.actions[2 * row + place],
-                episode=2 * row + place,
+                episode=episodes[2 * row + place],
             )
             for place in (0, 1)
         ]

@@ -6,7 +6,7 @@ import pytest
 from pbrl.commands.label import main
 from pbrl.commands.label.report import ReportOptions
 from pbrl.feedback import FeedbackStore
-from pbrl.offline.labels import detect_format, load_pairs, load_preferences
+from pbrl.offline.labels import detect_format, load_pairs, load_preferences, read_labels
 from tests.offline.labels.builders import (
     clean_offline_rlhf,
     cpl_file,
@@ -56,6 +56,23 @@ def test_rows_with_their_dataset_become_a_record(tmp_path, capsys):
     dataset = pairs_file(tmp_path / "pairs.npz")
     with pytest.raises(ValueError, match="family pairs have no rows"):
         main(["import", str(folder), str(tmp_path / "out.npz"), "--dataset", str(dataset)])
+
+
+def test_labels_of_another_dataset_are_taken_over_only_when_told_so(pairs, tmp_path):
+    other = pairs_file(tmp_path / "other.npz", **pair_arrays(num_queries=20, seed=1))
+    main(["import", str(pairs[0]), str(tmp_path / "of-pairs.npz")])
+    scores = tmp_path / "scores.npz"
+    main(["import", str(cpl_file(tmp_path / "mw.npz")), str(scores)])
+    for number, record in enumerate((tmp_path / "of-pairs.npz", scores)):
+        words = [str(record), str(tmp_path / f"new{number}.npz"), "--dataset", str(other)]
+        for verb in ("import", "export") if record != scores else ("import",):
+            with pytest.raises(ValueError, match="the labels are of another dataset"):
+                main([verb, *words])
+        assert not (tmp_path / f"new{number}.npz").exists()
+        main(["import", *words, "--other-dataset"])
+        dataset = load_pairs(other).dataset
+        assert read_labels(tmp_path / f"new{number}.npz").identity == dataset.identity()
+        load_preferences(tmp_path / f"new{number}.npz", dataset)
 
 
 def test_export_in_every_kind(pairs, tmp_path):

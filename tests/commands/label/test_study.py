@@ -138,6 +138,23 @@ def test_a_record_goes_with_the_dataset_that_was_drawn_from(study, pairs, tmp_pa
     preferences = load_preferences(tmp_path / "record.npz", load_dataset(str(pairs)))
     assert preferences.labelled.labels.tolist() == [1.0] * 6
     assert preferences.labelled.index.length.tolist() == [[3, 3]] * 6
+    other = pairs_file(tmp_path / "other.npz", **pair_arrays(num_queries=12, seed=1))
+    with pytest.raises(ValueError, match="the labels are of another dataset"):
+        load_preferences(tmp_path / "record.npz", load_dataset(str(other)))
+
+
+def test_a_record_of_listed_pairs_names_the_segments_of_their_file(study, tmp_path):
+    arrays = pair_arrays(num_queries=4)
+    for name in ("obs", "action"):  # a segment that is there twice is one episode of the file
+        arrays[f"{name}_1"][2] = arrays[f"{name}_2"][0]
+    twice = pairs_file(tmp_path / "twice.npz", **arrays)
+    study.created = study("create", "twice", "--pairs", str(twice), "--invite", "ada")
+    label(study, "ada", second, number=4, of="twice")
+    study("export", "twice", "record.npz", "--holds", "record")
+    dataset, own = load_pairs(twice)
+    found = load_preferences(tmp_path / "record.npz", dataset).labelled
+    assert found.index.episode.tolist() == own.labelled.index.episode.tolist()
+    assert len(found.index.episode.unique()) == 7
 
 
 def test_rankings_are_exported_with_grades_and_as_pairs(study, pairs, tmp_path):
