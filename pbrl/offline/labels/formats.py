@@ -75,6 +75,16 @@ FORMATS = {
 SELF_CONTAINED = ("pairs", "cpl")  # these hold their segments and are datasets themselves
 
 
+def check_labels_there(path: Path) -> None:
+    """Refuse a path at which there is nothing.
+
+    Raises:
+        FileNotFoundError: naming it.
+    """
+    if not path.exists():
+        raise FileNotFoundError(2, "no such file or folder of labels", str(path))
+
+
 def detect_format(path: Path) -> str:
     """Return the name of the kind of file that a path is.
 
@@ -82,8 +92,7 @@ def detect_format(path: Path) -> str:
         ValueError: if it is none that is known, with the list of those that are.
         OSError: if it cannot be opened.
     """
-    if not path.exists():
-        raise FileNotFoundError(2, "no such file or folder of labels", str(path))
+    check_labels_there(path)
     names = _names(path)
     for name, kind in FORMATS.items():
         if kind.matches(path, names):
