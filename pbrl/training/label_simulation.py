@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from pbrl.offline.dataset import OfflineDataset
+from pbrl.offline.files import check_new_file
 from pbrl.offline.labels import save_scores
 from pbrl.offline.load import load_dataset
 from pbrl.offline.segment_scores import needs_value
@@ -96,17 +97,16 @@ def simulate_labels(dataset_name: str, config: SimulationConfig, out: Path) -> d
 
     Raises:
         ValueError: if the dataset holds too few segments, or the oracle does not fit it.
+        FileExistsError: if a file of that name is there.
         OSError: if a file cannot be read or written.
     """
-    if out.suffix != ".npz":
-        raise ValueError(f"out must end in .npz, got {out}")
+    check_new_file(out, (".npz",), ".json")
     dataset = load_dataset(dataset_name)
     generators = Generators(config.seed, PURPOSES)
     number = config.segments if config.pairs is None else 2 * config.pairs
     index = draw_segments(dataset.replay, number, config.length, generators["segments"])
     value, value_record = _value(dataset, config, generators["value"])
     judge = Judge(dataset.replay, config.score, value)
-    out.parent.mkdir(parents=True, exist_ok=True)
     if config.pairs is None:
         save_scores(out, score_segments(judge, index), dataset.identity())
         counts = {"segments": number}

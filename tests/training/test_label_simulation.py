@@ -76,6 +76,17 @@ def test_pairs_are_answered_by_the_named_teacher(dataset, tmp_path):
     assert 0 < int(wrong.sum()) < 15
 
 
+@pytest.mark.parametrize("name", ["labels.npz", "labels.json"])
+def test_what_is_there_is_refused_before_any_work(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(FileExistsError, match=f"{name} is there already; choose another name"):
+        simulate_labels("nowhere", CONFIG, tmp_path / "labels.npz")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        simulate_labels("nowhere", CONFIG, tmp_path / "file" / "x.npz")
+    assert (tmp_path / name).read_text() == "mine"
+
+
 def test_an_oracle_of_our_own_gives_the_values(tiny_config, tmp_path):
     run = tmp_path / "run"
     sac = SACConfig(hidden_sizes=(16, 16))

@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 
 from pbrl.commands.label.data import open_labelled, require_dataset
+from pbrl.offline.files import check_new_file
 from pbrl.offline.labels.formats import FORMATS
 from pbrl.offline.labels.join import to_feedback, to_scored
 from pbrl.offline.labels.scores import save_scores
@@ -39,20 +40,24 @@ class ImportOptions:
     other_dataset: bool = False
 
     def __post_init__(self) -> None:
-        if self.out.suffix != ".npz":
-            raise ValueError(f"out must end in .npz, got {self.out}")
         if self.kind is not None and self.kind not in FORMATS:
             raise ValueError(f"kind must be one of {', '.join(FORMATS)}, got {self.kind}")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run `pbrl label import` with the words after it."""
+    """Run `pbrl label import` with the words after it.
+
+    Raises:
+        ValueError: if a file does not hold what was expected.
+        FileExistsError: if `out` is there already.
+    """
     options = tyro.cli(
         ImportOptions,
         args=list(arguments),
         prog="pbrl label import",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    check_new_file(options.out, (".npz",))
     table, dataset = open_labelled(
         options.labels, options.dataset, kind=options.kind, score=options.score
     )
@@ -63,7 +68,6 @@ def main(arguments: Sequence[str]) -> None:
         save_scores(options.out, to_scored(table, dataset), dataset.identity())
         what = f"{len(table)} scored segments"
     else:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
         store = to_feedback(table, dataset)
         store.save(options.out)
         what = f"{store.num_labelled} labels, {store.num_ties} of them ties, and "

@@ -21,7 +21,7 @@ from pbrl.offline.labels.formats import Table
 from pbrl.offline.labels.held_out import HeldOutAccuracy, HeldOutConfig, held_out_accuracy
 from pbrl.offline.labels.join import to_preferences
 from pbrl.offline.labels.summary import summarize
-from pbrl.offline.labels.table import LabelTable
+from pbrl.offline.labels.table import LabelTable, ScoreTable
 from pbrl.reward_learning import RewardLearningConfig
 from pbrl.rewards import RewardConfig
 from pbrl.training.files import plain, write_json
@@ -110,6 +110,12 @@ def make_report(options: ReportOptions) -> LabelReport:
         str(path): open_labelled(path, options.dataset, score=options.score) for path in paths
     }
     tables = {name: table for name, (table, _) in opened.items()}
+    for name, table in tables.items() if options.other is not None else ():
+        if isinstance(table, ScoreTable):
+            raise ValueError(
+                f"{name} holds scores of segments, not labels of pairs, and agrees with nothing: "
+                "compare two files of labels, or report on it alone"
+            )
     labels = [table for table in tables.values() if isinstance(table, LabelTable)]
     with_data = {name: (table, data) for name, (table, data) in opened.items() if data is not None}
     held_out = _held_out(with_data, config, options.seed) if config else {}

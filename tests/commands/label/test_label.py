@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -135,10 +136,36 @@ def test_a_report_of_scored_segments(tmp_path, capsys):
     assert "mw.npz" in output
 
 
+def test_files_of_two_kinds_are_compared_once_the_advice_is_followed(pairs, tmp_path, capsys):
+    record = tmp_path / "record.npz"
+    main(["import", str(pairs[1]), str(record)])
+    advice = f"`pbrl label export {record} PAIRS.npz --dataset DATASET`"
+    for files in ((pairs[0], record), (record, pairs[0])):
+        with pytest.raises(ValueError, match=re.escape(advice)):
+            main(["report", *map(str, files), "--splits", "0"])
+    main(["export", str(record), str(tmp_path / "p.npz"), "--dataset", str(pairs[1])])
+    capsys.readouterr()
+    main(["report", str(pairs[0]), str(tmp_path / "p.npz"), "--splits", "0"])
+    assert re.search(r"the two files +\| 20 ", capsys.readouterr().out)
+    scores = cpl_file(tmp_path / "mw.npz")
+    with pytest.raises(ValueError, match="mw.npz holds scores of segments, not labels of pairs"):
+        main(["report", str(pairs[0]), str(scores), "--splits", "0"])
+
+
+@pytest.mark.parametrize("verb", ["import", "export"])
+def test_no_file_is_written_over(pairs, tmp_path, verb):
+    taken = tmp_path / "taken.npz"
+    taken.write_text("the only copy")
+    with pytest.raises(FileExistsError, match="taken.npz is there already; choose another name"):
+        main([verb, "nowhere.npz", str(taken)])  # before anything is read
+    assert taken.read_text() == "the only copy"
+    with pytest.raises(ValueError, match="out must end in .*got b.txt"):
+        main([verb, "nowhere.npz", "b.txt"])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["import", "a", "b.csv"], "out must end in .npz, got b.csv"),
         (["import", "a", "b.npz", "--kind", "x"], "kind must be one of record"),
         (["report"], "Required options"),
     ],
