@@ -68,6 +68,10 @@ def test_every_program_is_run_by_a_test():
         assert f'"{script.name}"' in tests, f"no test runs {script.name}"
 
 
+def test_list_names_the_agents():
+    assert "Implicit Q-Learning" in run(str(ROOT / "scripts" / "list.py"), "agents", cwd=ROOT)
+
+
 def test_plot_draws_the_runs_of_a_folder(folder):
     output = run(str(ROOT / "scripts" / "plot.py"), "runs", "--out", "all.svg", cwd=folder)
     assert "pebble" in output
