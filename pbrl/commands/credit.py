@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from pbrl.checks import check_seed
 from pbrl.randomness import derived_seed
 from pbrl.training.build import EVALUATION_ENV, dimensions, make_env
 from pbrl.training.credit import credit_figure, credit_of, load_learner, play
@@ -37,6 +38,7 @@ class CreditOptions:
     out: Path | None = None
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.start < 0 or self.length < 1:
             raise ValueError(
                 f"start must not be negative and length at least 1, got {self.start} and "

@@ -9,6 +9,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
+from pbrl.checks import check_seed
 from pbrl.randomness import derived_seed
 from pbrl.training.build import EVALUATION_ENV, EnvironmentRun, make_env
 from pbrl.training.evaluation import Evaluation, Policy, evaluate
@@ -39,6 +40,7 @@ class EvaluateOptions:
     video_episodes: int = 1
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.episodes < 1 or self.video_episodes < 1:
             raise ValueError(
                 "episodes and video_episodes must be at least 1, "

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from pbrl.checks import check_seed
 from pbrl.offline.dataset import OfflineDataset
 from pbrl.offline.files import check_new_file
 from pbrl.offline.labels import save_scores
@@ -70,6 +71,7 @@ class SimulationConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         for name in ("segments", "length", *(["pairs"] if self.pairs is not None else [])):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pbrl.checks import check_seed
 from pbrl.feedback import TIE, Answers, FeedbackStore, LabelledQueries
 from pbrl.offline.files import check_new_file
 from pbrl.offline.transfer import TransferConfig, Transferred, transfer_labels
@@ -62,6 +63,7 @@ def transfer_files(
         FileExistsError: if a file of that name is there.
         OSError: if a file cannot be read or written.
     """
+    check_seed(seed)
     check_new_file(out, (".npz",), ".json", ".png")
     source = load_data(sources.source, sources.labels, DataConfig(score=sources.score), "cpu")
     if source.preferences is None:

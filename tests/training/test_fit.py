@@ -301,7 +301,7 @@ def _plain(made):
         ({"steps": 0}, "steps must be at least 1"),
         ({"best_share": 0.0}, "best_share must lie in"),
         ({"held_out_share": 1.0}, "held_out_share must lie in"),
-        ({"seed": -1}, "seed must not be negative"),
+        ({"seed": -1}, "seed must be a whole number from 0 on, got -1"),
     ],
 )
 def test_impossible_configurations_are_refused(change, message):

@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress
 
+from pbrl.checks import check_seed
 from pbrl.offline.dataset import OfflineDataset
 from pbrl.offline.fqe import FQEConfig
 from pbrl.offline.load import load_dataset
@@ -47,6 +48,9 @@ class ReportOptions:
     env: str | None = None
     seed: int = 0
     out: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from pbrl.checks import check_seed
 from pbrl.commands.label.data import open_labelled
 from pbrl.commands.label.report_tables import LabelReport, report_text
 from pbrl.offline.checks import sha256
@@ -61,6 +62,9 @@ class ReportOptions:
     seed: int = 0
     score: str | None = None
     out: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
     def held_out(self) -> HeldOutConfig | None:
         """Return how to split and fit, None if that is to be left out."""
