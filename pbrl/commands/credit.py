@@ -1,5 +1,6 @@
 """`pbrl credit`: draw which steps a learned reward pays."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ class CreditOptions:
     Attributes:
         run: folder of a run, online or offline, that learned a reward from preferences.
         start: first step of the segment in the episode.
-        length: steps of the segment.
+        length: steps of the segment; fewer, with a warning, where the episode ends.
         seed: of the episode; by default the run's own for evaluations.
         out: the figure, .png, .svg or .pdf; by default credit.png in the run.
     """
@@ -66,6 +67,14 @@ def main(arguments: Sequence[str]) -> None:
         episode = play(act, env, options.length, start=options.start, seed=seed)
     finally:
         env.close()
+    played = episode.segment.mask.shape[1]
+    if played < options.length:
+        warnings.warn(
+            f"the episode ends after step {options.start + played}: {played} of the "
+            f"{options.length} steps of --length are drawn",
+            RuntimeWarning,
+            stacklevel=1,
+        )
     credit = credit_of(learner, episode.segment)
     out = options.out or options.run / "credit.png"
     save_figure(credit_figure(credit, episode.frames, start=options.start), out)

@@ -61,6 +61,11 @@ def main(arguments: Sequence[str]) -> None:
     table, dataset = open_labelled(
         options.labels, options.dataset, kind=options.kind, score=options.score
     )
+    if len(table) == 0:
+        raise ValueError(
+            f"{options.labels} holds no answer: expected one at least, in CSV a line below the "
+            "header"
+        )
     dataset = require_dataset(table, dataset)
     if options.other_dataset:
         table = replace(table, identity=None)

@@ -152,6 +152,27 @@ def test_files_of_two_kinds_are_compared_once_the_advice_is_followed(pairs, tmp_
         main(["report", str(pairs[0]), str(scores), "--splits", "0"])
 
 
+def test_a_file_without_answers_makes_no_record(pairs, tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("episode_0,start_0,length_0,episode_1,start_1,length_1,label\n")
+    with pytest.raises(ValueError, match="labels.csv holds no answer: expected one at least"):
+        main(["import", str(path), str(tmp_path / "out.npz"), "--dataset", str(pairs[0])])
+    assert not (tmp_path / "out.npz").exists()
+
+
+def test_who_labelled_and_the_weight_go_with_exported_pairs(pairs, tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text(
+        "episode_0,start_0,length_0,episode_1,start_1,length_1,label,weight,annotator\n"
+        "0,0,4,1,0,4,1,0.5,ada\n2,0,4,3,0,4,skip,1,eve\n2,0,4,3,0,4,0,1,ben\n"
+    )
+    out = tmp_path / "out.npz"
+    main(["export", str(path), str(out), "--dataset", str(pairs[0])])
+    table = read_labels(out)
+    assert (table.annotators, table.weights.tolist()) == (("ada", "ben"), [0.5, 1.0])
+    assert load_pairs(out).preferences.labelled.weights.tolist() == [0.5, 1.0]
+
+
 @pytest.mark.parametrize("verb", ["import", "export"])
 def test_no_file_is_written_over(pairs, tmp_path, verb):
     taken = tmp_path / "taken.npz"

@@ -9,7 +9,7 @@ from pbrl.commands.label import main
 from pbrl.commands.label.study.opened import opened
 from pbrl.feedback import FeedbackStore
 from pbrl.graded_file import load_graded
-from pbrl.offline.labels import load_pairs, load_preferences
+from pbrl.offline.labels import load_pairs, load_preferences, read_labels
 from pbrl.offline.load import load_dataset
 from pbrl.queries.human import hand_out, record_answer, tables
 from pbrl.queries.human.people import find_by_token
@@ -123,6 +123,12 @@ def test_what_people_said_goes_back_into_learning(study, tmp_path):
     assert "12 labelled pairs" in study("export", "hop", "one.npz", "--aggregate", "majority")
     loaded = load_pairs(tmp_path / "one.npz")
     assert loaded.preferences.labelled.labels.tolist() == [1.0] * 12
+    assert set(read_labels(tmp_path / "out" / "each.npz").annotators) == {"ada", "ben"}
+    study("export", "hop", "weighed.npz", "--aggregate", "reliability")
+    record = study("export", "hop", "w.npz", "--aggregate", "reliability", "--holds", "record")
+    assert "15 labels" in record
+    weights = FeedbackStore.load(tmp_path / "w.npz").labelled().weights
+    assert read_labels(tmp_path / "weighed.npz").weights.tolist() == pytest.approx(weights.tolist())
     assert "15 labels of 12 queries" in study("export", "hop", "r.npz", "--holds", "record")
     assert FeedbackStore.load(tmp_path / "r.npz").num_labelled == 15
     assert "15 answers" in study("export", "hop", "answers.csv")
