@@ -28,6 +28,7 @@ import tyro
 from records import read_record, write_record
 from torch import Tensor
 
+from pbrl.dataset_identity import identify
 from pbrl.feedback import TIE, FeedbackStore
 from pbrl.offline.load import load_dataset
 from pbrl.offline.simulate import Judge, ScoreConfig, draw_segments, label_pairs
@@ -238,12 +239,14 @@ def run_seed(
     if is_written:
         for target in sorted({target for _, target in PAIRS}):
             store = answers(datasets[target], TARGET_LABELS, Generators(seed, PURPOSES))
+            store.dataset = identify(target, datasets[target])
             _save(store, options.labels / target / f"true-{TARGET_LABELS}-{seed}.npz")
     for source, target in PAIRS:
         for number in SOURCE_LABELS:
             rows, stores = measure(datasets[source], datasets[target], number, seed)
             for arm, store in stores.items() if is_written else ():
                 name = f"{source}-{number}-{WRITTEN[arm]}{seed}.npz"
+                store.dataset = identify(target, datasets[target])
                 _save(store, options.labels / target / name)
             made += [{"source": source, "target": target, **row} for row in rows]
     return made

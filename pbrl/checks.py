@@ -15,3 +15,13 @@ def check_fields(config: object, *checks: tuple[str, str, bool]) -> None:
     for name, legal, holds in checks:
         if not holds:
             raise ValueError(f"{name} must be {legal}, got {getattr(config, name)!r}")
+
+
+def check_seed(seed: int | None) -> None:
+    """Refuse what is no seed; None stands for one that is chosen elsewhere.
+
+    Raises:
+        ValueError: naming what came.
+    """
+    if seed is not None and seed < 0:
+        raise ValueError(f"seed must be a whole number from 0 on, got {seed}")

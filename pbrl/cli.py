@@ -16,6 +16,7 @@ from pbrl.lookup import suggest
 
 # A verb's module is imported when it is asked for: `pbrl plot` need not wait for a simulator.
 VERBS = {
+    "list": "the names of agents, tasks and suites",
     "train": "learn online, from preferences or from true reward",
     "collect": "make a dataset from policies",
     "dataset": "describe a dataset, and judge policies by it",

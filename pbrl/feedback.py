@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pbrl.dataset_identity import DatasetIdentity
 from pbrl.feedback_file import (
     INDEX_LIMIT,
     check_labels,
@@ -112,6 +113,7 @@ class FeedbackStore:
 
     Attributes:
         notes: what whoever learns from the labels should know of them, such as a doubt.
+        dataset: whose episodes the queries name; None for those of a run, or where nobody knows.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
@@ -232,6 +234,7 @@ class FeedbackStore:
             **{name: self._answers[name].clone() for name in _ANSWERS},
             "names": list(self._names),
             **({"notes": list(self.notes)} if self.notes else {}),
+            **({"dataset": self.dataset.plain()} if self.dataset else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -248,6 +251,8 @@ class FeedbackStore:
         self._answers = GrowingColumns(**{name: tensors[name] for name in _ANSWERS})
         self._names = {name: place for place, name in enumerate(state["names"])}
         self.notes: list[str] = list(state.get("notes", []))
+        of = state.get("dataset")
+        self.dataset = None if of is None else DatasetIdentity.from_plain(of)
         self._last = LastAnswers()
         self._latest = None
 

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pbrl.dataset_identity import DatasetIdentity
+
 FORMAT_VERSION = 1
 MAX_BYTES = 2**32  # of the unpacked arrays; a record of ten million answers needs a quarter
 INDEX_LIMIT = 2**31  # of episodes, starts and lengths, which the replay buffer keeps in 32 bits
@@ -25,6 +27,7 @@ _COLUMNS = {  # type and axes of every array
     "times": (torch.float64, 1),
     "annotator": (torch.int64, 1),
 }
+_OPTIONAL = ("notes", "dataset")  # of the header
 _UNREADABLE = (
     ValueError,
     KeyError,
@@ -44,8 +47,8 @@ _UNREADABLE = (
 def write_record(path: Path, state: dict[str, Any]) -> None:
     """Write a record whole or not at all; an earlier file of that name stays until then."""
     arrays = {name: state[name].cpu().numpy() for name in _COLUMNS}
-    notes = {"notes": state["notes"]} if state.get("notes") else {}
-    header = json.dumps({"format": FORMAT_VERSION, "annotators": state["names"], **notes})
+    told = {name: state[name] for name in _OPTIONAL if state.get(name)}
+    header = json.dumps({"format": FORMAT_VERSION, "annotators": state["names"], **told})
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
@@ -74,7 +77,7 @@ def read_record(path: Path) -> dict[str, Any]:
             raise ValueError(f"expected the keys {sorted(_COLUMNS)}, found {sorted(arrays)}")
         state: dict[str, Any] = {name: torch.from_numpy(value) for name, value in arrays.items()}
         state["names"] = header["annotators"]
-        state["notes"] = header.get("notes", [])
+        state |= {name: header[name] for name in _OPTIONAL if name in header}
         check_state(state)
     except _UNREADABLE as error:
         raise ValueError(f"{path} is not a feedback record: {error}") from error
@@ -120,18 +123,25 @@ def check_state(state: dict[str, Any]) -> None:
     for name in ("labels", "weights", "times", "annotator"):
         if len(state[name]) != num_answers:
             raise ValueError(f"{name} must have {num_answers} entries, found {len(state[name])}")
+    _check_header(state)
+    check_range("index", state["index"], INDEX_LIMIT)
+    check_range("answered", state["answered"], num_asked)
+    check_range("annotator", state["annotator"], len(state["names"]))
+    check_labels(state["labels"], state["weights"])
+
+
+def _check_header(state: dict[str, Any]) -> None:
+    """Refuse names, notes or a dataset that are none."""
     names = state["names"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("the annotators must be a list of names")
     notes = state.get("notes", [])
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
         raise ValueError("the notes must be a list of texts")
+    if state.get("dataset") is not None:
+        DatasetIdentity.from_plain(state["dataset"])
     if len(set(names)) != len(names):
         raise ValueError("the annotators must have different names")
-    check_range("index", state["index"], INDEX_LIMIT)
-    check_range("answered", state["answered"], num_asked)
-    check_range("annotator", state["annotator"], len(names))
-    check_labels(state["labels"], state["weights"])
 
 
 def check_range(name: str, value: Tensor, limit: int) -> None:

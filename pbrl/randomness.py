@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pbrl.checks import check_seed
+
 
 class Generators:
     """One torch generator per purpose, all derived from one seed.
@@ -18,9 +20,13 @@ class Generators:
         seed: any non-negative integer.
         names: the purposes.
         device: where the tensors to be drawn live.
+
+    Raises:
+        ValueError: if the seed is negative.
     """
 
     def __init__(self, seed: int, names: Sequence[str], device: torch.device | str = "cpu") -> None:
+        check_seed(seed)
         children = np.random.SeedSequence(seed).spawn(len(names))
         self._generators = {
             name: torch.Generator(device).manual_seed(_integer(child))
@@ -83,6 +89,7 @@ def derived_seed(seed: int, *keys: int) -> int:
     A single integer names the generator of `Generators` in that place, with the same stream: give
     two to what must not draw what a generator of the run draws.
     """
+    check_seed(seed)
     return _integer(np.random.SeedSequence(seed, spawn_key=keys))
 
 

@@ -460,6 +460,10 @@ class ReplayBuffer:
         """Return a view of every observation, of stacks the newest frames, in storage order."""
         return self._ring.observations[: self.num_steps]
 
+    def all_actions(self) -> Float[Tensor, "step act"]:
+        """Return a view of the action of every step, in storage order."""
+        return self._ring.actions[: self.num_steps]
+
     def all_rewards(self) -> Float[Tensor, " step"]:
         """Return a view of the reward to learn from of every step, in storage order."""
         return self._ring.rewards[: self.num_steps]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pbrl.feedback_file
+from pbrl.dataset_identity import DatasetIdentity
 from pbrl.feedback import Answers, FeedbackStore
 from pbrl.segments import SegmentIndex
 
@@ -69,6 +70,19 @@ def test_notes_on_the_labels_are_kept(tmp_path):
     assert FeedbackStore.load(tmp_path / "feedback.npz").notes == ["all of it guessed"]
     with pytest.raises(ValueError, match="the notes must be a list of texts"):
         store.load_state_dict(store.state_dict() | {"notes": [3]})
+
+
+def test_the_dataset_that_the_labels_are_of_is_kept(tmp_path):
+    store = store_with_answers()
+    assert "dataset" not in store.state_dict()  # of a run
+    store.dataset = DatasetIdentity(name="mine", checksum="0f" * 32, num_episodes=7)
+    store.save(tmp_path / "feedback.npz")
+    assert FeedbackStore.load(tmp_path / "feedback.npz").dataset == store.dataset
+    with pytest.raises(ValueError, match="num_episodes of a dataset must be int, got 'seven'"):
+        store.load_state_dict(
+            store.state_dict() | {"dataset": store.dataset.plain() | {"num_episodes": "seven"}}
+        )
+    assert store.dataset.num_episodes == 7
 
 
 def test_an_empty_record_is_read_back(tmp_path):

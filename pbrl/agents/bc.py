@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pbrl.agents.policies import PolicyConfig, make_policy
+from pbrl.agents.protocol import FirstPhase
 from pbrl.agents.state import Parts, PolicyAgent, descend
 from pbrl.checks import check_fields
 from pbrl.encoders import shift_batch, shift_segments
@@ -55,6 +56,13 @@ class BCConfig:
             ("batch_size", "at least 1", self.batch_size >= 1),
         )
         self.batch_sizes()
+
+    @property
+    def first_phase(self) -> FirstPhase | None:
+        """Cloning both segments of a pair."""
+        what = "clones both segments of a pair alike and learns nothing from its label"
+        updates = self.preferred_after
+        return FirstPhase("preferred_after", updates, what) if updates else None
 
     def batch_sizes(self) -> OfflineBatchSizes:
         """Return what one update draws."""

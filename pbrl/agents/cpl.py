@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pbrl.agents.bc import cloning_loss
 from pbrl.agents.policies import Policy, PolicyConfig, make_policy
+from pbrl.agents.protocol import FirstPhase
 from pbrl.agents.policy_scores import PolicyScoreConfig, segment_score, step_values
 from pbrl.agents.state import Parts, PolicyAgent, descend
 from pbrl.checks import check_fields
@@ -96,6 +97,13 @@ class CPLConfig:
             ),
         )
         self.batch_sizes()
+
+    @property
+    def first_phase(self) -> FirstPhase | None:
+        """Cloning."""
+        what = "clones all labelled segments alike and learns nothing from their labels"
+        updates = self.pretraining_updates
+        return FirstPhase("pretraining_updates", updates, what) if updates else None
 
     def batch_sizes(self) -> OfflineBatchSizes:
         """Return what one update draws."""

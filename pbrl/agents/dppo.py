@@ -14,6 +14,7 @@ from torch import Tensor
 from pbrl.agents.learning_rates import RateSchedule
 from pbrl.agents.policies import PolicyConfig, evaluating, make_policy
 from pbrl.agents.policy_scores import half_distance
+from pbrl.agents.protocol import FirstPhase
 from pbrl.agents.state import Parts, PolicyAgent
 from pbrl.checks import check_fields
 from pbrl.pairs import OfflineBatch, OfflineBatchSizes, PairBatch
@@ -103,6 +104,12 @@ class DPPOConfig:
             ("temperature", "above 0", self.temperature > 0),
             ("bias", "in [0, 1]", 0 <= self.bias <= 1),
         )
+
+    @property
+    def first_phase(self) -> FirstPhase:
+        """The predictor's."""
+        what = "fits its predictor to the labels and leaves its policy as it was drawn"
+        return FirstPhase("predictor_updates", self.predictor_updates, what)
 
     @property
     def most_shift(self) -> int:

@@ -1,6 +1,6 @@
 """What the loops ask of an agent."""
 
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -74,4 +74,33 @@ class HasPhases(Protocol):
     @property
     def phase_sizes(self) -> tuple[OfflineBatchSizes, ...]:
         """What an update draws, one per phase."""
+        ...
+
+
+def phases_of(agent: OfflineAgent) -> tuple[OfflineBatchSizes, ...]:
+    """Return what an update of each phase draws; most agents have one."""
+    return agent.phase_sizes if isinstance(agent, HasPhases) else (agent.batch_sizes,)
+
+
+class FirstPhase(NamedTuple):
+    """What a method does at first, before it does what it is for.
+
+    Attributes:
+        option: field of its configuration that says how long.
+        updates: its value.
+        what: is done meanwhile and not learned, for a sentence that begins with the method.
+    """
+
+    option: str
+    updates: int
+    what: str
+
+
+@runtime_checkable
+class HasFirstPhase(Protocol):
+    """The configuration of such a method."""
+
+    @property
+    def first_phase(self) -> FirstPhase | None:
+        """The first phase, None where there is none."""
         ...

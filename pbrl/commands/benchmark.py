@@ -12,9 +12,10 @@ from rich.console import Console
 from pbrl.training.launchers import Launcher, LocalLauncher
 from pbrl.training.records import Records
 from pbrl.training.shared_records import take_over
+from pbrl.training.suite_files import SUITES, find_suite
 from pbrl.training.suite_report import write_report
 from pbrl.training.suite_runner import Outcome, SuiteRunner
-from pbrl.training.suites import Suite, SuiteRun, check_data, find_suite, load_suite
+from pbrl.training.suites import Suite, SuiteRun, check_data, load_suite
 
 SECONDS_PER_HOUR = 3_600.0
 FAILED = 1
@@ -112,7 +113,7 @@ def main(arguments: Sequence[str]) -> int:
         prog="pbrl benchmark",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    suite = load_suite(find_suite(options.suite, options.root / "benchmarks" / "suites"))
+    suite = load_suite(find_suite(options.suite, options.root / SUITES))
     records = Records(options.records or options.root / "benchmarks" / "results" / suite.name)
     console = Console()
     if options.list_runs:
@@ -176,7 +177,7 @@ def _take_over(
     root: Path,
     report: Callable[[str], None],
 ) -> None:
-    other = load_suite(find_suite(name, root / "benchmarks" / "suites"))
+    other = load_suite(find_suite(name, root / SUITES))
     theirs = Records(root / "benchmarks" / "results" / other.name)
     for run in take_over(missing, records, other.runs(), theirs):
         report(f"{run.name}: the same run is recorded in {other.name}")

@@ -1,5 +1,6 @@
 """`pbrl credit`: draw which steps a learned reward pays."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from pbrl.checks import check_seed
 from pbrl.randomness import derived_seed
 from pbrl.training.build import EVALUATION_ENV, dimensions, make_env
 from pbrl.training.credit import credit_figure, credit_of, load_learner, play
@@ -25,7 +27,7 @@ class CreditOptions:
     Attributes:
         run: folder of a run, online or offline, that learned a reward from preferences.
         start: first step of the segment in the episode.
-        length: steps of the segment.
+        length: steps of the segment; fewer, with a warning, where the episode ends.
         seed: of the episode; by default the run's own for evaluations.
         out: the figure, .png, .svg or .pdf; by default credit.png in the run.
     """
@@ -37,6 +39,7 @@ class CreditOptions:
     out: Path | None = None
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.start < 0 or self.length < 1:
             raise ValueError(
                 f"start must not be negative and length at least 1, got {self.start} and "
@@ -64,6 +67,14 @@ def main(arguments: Sequence[str]) -> None:
         episode = play(act, env, options.length, start=options.start, seed=seed)
     finally:
         env.close()
+    played = episode.segment.mask.shape[1]
+    if played < options.length:
+        warnings.warn(
+            f"the episode ends after step {options.start + played}: {played} of the "
+            f"{options.length} steps of --length are drawn",
+            RuntimeWarning,
+            stacklevel=1,
+        )
     credit = credit_of(learner, episode.segment)
     out = options.out or options.run / "credit.png"
     save_figure(credit_figure(credit, episode.frames, start=options.start), out)

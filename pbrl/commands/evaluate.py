@@ -10,6 +10,7 @@ import tyro
 from gymnasium.vector import VectorEnv
 from rich.console import Console
 
+from pbrl.checks import check_seed
 from pbrl.envs import RenderingUnavailable
 from pbrl.randomness import derived_seed
 from pbrl.training.build import EVALUATION_ENV, EnvironmentRun, make_env
@@ -41,6 +42,7 @@ class EvaluateOptions:
     video_episodes: int = 1
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.episodes < 1 or self.video_episodes < 1:
             raise ValueError(
                 "episodes and video_episodes must be at least 1, "

@@ -12,11 +12,12 @@ from pbrl.commands.seeds import check_seeds, run_folders
 from pbrl.offline.dataset import DatasetInfo
 from pbrl.training.config import Control
 from pbrl.training.fit_config import DataConfig, FitConfig, decode_fit_config
-from pbrl.training.fit_data import Data, load_data
+from pbrl.training.fit_data import Data, check_there, load_data
 from pbrl.training.offline_presets import Facts, OfflinePreset, make_fit_config
 from pbrl.training.run_folder import check_free, check_same_config, is_run, read_config
 
 RUNS = Path("runs")
+_FILES = (".npz", ".hdf5", ".h5")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,8 @@ class FitOptions:
             its own, whose name ends in its seed.
         device: where networks and data live.
         data: how dataset and labels are read.
-        out: folder of the run; by default runs/DATASET/AGENT-SEED.
+        out: folder of the run; by default runs/DATASET/AGENT-SEED, where DATASET is the path as
+            it is given, of an absolute one the last two names.
         resume: go on with the run in that folder, with its own configuration; what is given
             otherwise is refused.
         wandb: log to Weights & Biases as well.
@@ -85,14 +87,23 @@ class FitOptions:
     def folder(self) -> Path:
         """Where the run goes."""
         control = "" if self.control == "none" else f"-{self.control}"
-        name = Path(self.dataset.rpartition(":")[2]).with_suffix("").name
         run = f"{self.agent}{control}"
-        return self.out or RUNS / name / (run if self.seeds else f"{run}-{self.seed}")
+        run = run if self.seeds else f"{run}-{self.seed}"
+        return self.out or RUNS / _place_of(self.dataset) / run
 
     @property
     def folders(self) -> dict[int, Path]:
         """Where the run of each seed goes."""
         return run_folders(self.folder, self.seed, self.seeds)
+
+
+def _place_of(dataset: str) -> Path:
+    """Return where runs on a dataset go: files of one name in two folders are two datasets."""
+    path = Path(dataset.rpartition(":")[2])
+    if path.suffix in _FILES:
+        path = path.with_suffix("")
+    names = [part for part in path.parts if part not in (path.anchor, "..")]
+    return Path(*(names[-2:] if path.is_absolute() else names))
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -145,6 +156,7 @@ def prepare(
         check_same_config(folders[0], stored, now)
         config = _parse(stored, rest)
         return config, load_data(config.dataset, config.labels, config.data, config.device)
+    check_there(options.dataset, options.label_source)
     for folder in folders:
         check_free(folder)
     data = load_data(options.dataset, options.label_source, options.data, options.device)

@@ -12,6 +12,7 @@ from rich.console import Console
 from pbrl.training.files import read_json
 from pbrl.training.plots import Against, learning_curves, save_figure
 from pbrl.training.result import Result
+from pbrl.training.run_folder import is_run
 from pbrl.training.tables import suite_table
 
 RESULT = "result.json"
@@ -68,9 +69,25 @@ def load_results(paths: Sequence[Path]) -> list[Result]:
     for path in paths:
         found = [path] if path.is_file() else _records_in(path)
         if not found:
-            raise FileNotFoundError(f"{path} holds no result.json and no records of a benchmark")
+            raise FileNotFoundError(
+                f"{path} holds no {RESULT} and no records: {_what_instead(path)}"
+            )
+        if path.is_file() and not (path.suffix == ".json" and _is_of_run(path)):
+            raise ValueError(
+                f"{path} is not the record of a run: give a {RESULT}, a record of a benchmark "
+                "(.json), or a folder of them"
+            )
         files.update(dict.fromkeys(file.resolve() for file in found))
     return [Result.load(file) for file in files]
+
+
+def _what_instead(path: Path) -> str:
+    """Return why there is nothing to draw at a path, and what to do."""
+    if is_run(path):
+        return f"its run is not complete, `--resume` of the command that began it writes {RESULT}"
+    if not path.exists():
+        return "there is nothing of that name; give folders of runs, or records (.json)"
+    return "give folders that hold complete runs, or records of `pbrl benchmark`"
 
 
 def others(paths: Sequence[Path]) -> list[Path]:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from pbrl.checks import check_seed
+
 RANGE = re.compile(r"(\d+):(\d+)")
 
 
@@ -28,11 +30,12 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def check_seeds(seeds: str | None, seed: int, *, video: bool) -> None:
-    """Refuse options that do not go with several seeds.
+    """Refuse what is no seed, and options that do not go with several.
 
     Raises:
         ValueError: naming them.
     """
+    check_seed(seed)
     if seeds is None:
         return
     parse_seeds(seeds)

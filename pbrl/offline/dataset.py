@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from pbrl.dataset_identity import DatasetIdentity, identify
 from pbrl.replay import ReplayBuffer
 from pbrl.segments import SegmentIndex
 
@@ -42,7 +43,8 @@ class DatasetInfo:
         family: "d4rl", "minari", "robomimic", "npz", "pairs" or "run".
         env: environment id to evaluate in; None where there is no environment.
         goal_visible: option of that environment.
-        checksum: SHA-256 of the content, hexadecimal.
+        checksum: SHA-256, hexadecimal, of the file or, where it holds more, of the content. What
+            tells a dataset in whatever file is `OfflineDataset.identity`.
         reference: what normalises returns; None where the family has no such numbers.
         metadata: anything else that the source says about itself.
     """
@@ -91,6 +93,10 @@ class OfflineDataset:
     replay: ReplayBuffer
     has_last_observations: bool = True
     rows: RowNumbers | None = None
+
+    def identity(self) -> DatasetIdentity:
+        """Return what labels of this dataset are to say of it."""
+        return identify(self.info.name, self.replay)
 
     @property
     def observation_dim(self) -> int:

@@ -62,10 +62,31 @@ def load_dataset(  # noqa: PLR0913  one setting each
         observation_keys=observation_keys,
         download=download,
     )
+    kind, rest = _split(source)
+    return LOADERS[kind or find_kind(Path(rest))](rest, options)
+
+
+def _split(source: str | Path) -> tuple[str | None, str]:
+    """Return the kind that a source says it is of, if any, and what it is called."""
     kind, colon, rest = str(source).partition(":")
-    if not (colon and kind in LOADERS):
-        kind, rest = find_kind(Path(source)), str(source)
-    return LOADERS[kind](rest, options)
+    return (kind, rest) if colon and kind in LOADERS else (None, str(source))
+
+
+def check_there(source: str | Path) -> None:
+    """Refuse a path at which there is nothing, without reading a dataset.
+
+    Those of Minari are not looked for: they may have to be fetched.
+
+    Raises:
+        DatasetError: saying what a dataset may be.
+    """
+    kind, rest = _split(source)
+    if kind != "minari" and not Path(rest).exists():
+        kinds = ", ".join(f"{kind}:" for kind in LOADERS)
+        raise DatasetError(
+            f"there is no dataset {rest}: expected a path, or a name with its kind ({kinds}), such "
+            "as minari:mujoco/hopper/expert-v0"
+        )
 
 
 def find_kind(path: Path) -> str:
@@ -74,12 +95,7 @@ def find_kind(path: Path) -> str:
     Raises:
         DatasetError: if there is nothing, or nothing that is known.
     """
-    if not path.exists():
-        kinds = ", ".join(f"{kind}:" for kind in LOADERS)
-        raise DatasetError(
-            f"there is no dataset {path}: expected a path, or a name with its kind ({kinds}), such "
-            "as minari:mujoco/hopper/expert-v0"
-        )
+    check_there(path)
     if path.is_dir():
         kind = "minari" if is_minari_folder(path) else "run"
         if kind == "run" and not (path / "config.json").is_file():

@@ -2,6 +2,7 @@
 
 import lzma
 import math
+import sys
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -13,7 +14,8 @@ from zipfile import ZipExtFile
 import numpy as np
 
 MAX_BYTES = 2**35  # of the arrays that are read
-NUMERIC_KINDS = "biuf"
+NUMERIC_KINDS, TEXT_KIND = "biuf", "U"
+_NUMBERS = (NUMERIC_KINDS, "numbers")
 _UNREADABLE = (
     ValueError,
     KeyError,
@@ -43,11 +45,18 @@ def npz_names(path: Path) -> frozenset[str]:
         return frozenset(name.removesuffix(".npy") for name in archive.namelist())
 
 
-def read_npz(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
+def read_npz(
+    path: Path, names: Collection[str], texts: Collection[str] = ()
+) -> dict[str, np.ndarray]:
     """Return arrays of an archive; those not asked for are not looked at.
 
     An array is allocated only after its header was found to tell the size that the archive holds
-    for it. Arrays of objects, text and records are refused, so nothing is ever unpickled.
+    for it. Arrays of objects and records are refused, so nothing is ever unpickled.
+
+    Args:
+        path: the archive.
+        names: of the arrays.
+        texts: those of them that hold text; the others hold numbers.
 
     Raises:
         ValueError: naming the file, the array, what came and what was expected.
@@ -65,7 +74,9 @@ def read_npz(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
         for name in names:
             with archive.open(held[name]) as file:
                 try:
-                    arrays[name] = _read_array(cast(ZipExtFile, file), held[name].file_size)
+                    kinds, what = (TEXT_KIND, "text") if name in texts else _NUMBERS
+                    member = cast(ZipExtFile, file)
+                    arrays[name] = _read_array(member, held[name].file_size, kinds, what)
                 except _UNREADABLE as error:
                     raise ValueError(f"{name} cannot be read: {error}") from error
     return arrays
@@ -82,18 +93,22 @@ def _open(path: Path) -> Iterator[zipfile.ZipFile]:
             raise ValueError(f"{path} is not an NPZ archive as expected: {error}") from error
 
 
-def _read_array(file: ZipExtFile, size: int) -> np.ndarray:
-    """Read an array of an archive's member that unpacks to `size` bytes."""
+def _read_array(file: ZipExtFile, size: int, kinds: str, what: str) -> np.ndarray:
+    """Read an array of some kinds from an archive's member that unpacks to `size` bytes."""
     version = np.lib.format.read_magic(file)
     if version not in _HEADERS:
         raise ValueError(f"it is an array of NPY version {version}, expected 1.0 or 2.0")
     shape, is_fortran, dtype = _HEADERS[version](file)
-    if dtype.kind not in NUMERIC_KINDS:
-        raise ValueError(f"it is an array of {dtype}, expected numbers")
+    if dtype.kind not in kinds or dtype.itemsize == 0:
+        raise ValueError(f"it is an array of {dtype}, expected {what}")
     needed, held = math.prod(shape) * dtype.itemsize, size - file.tell()
     if needed != held:
         raise ValueError(f"its shape {shape} needs {needed} bytes of {dtype}, it holds {held}")
     flat = np.empty(math.prod(shape), dtype)
     if file.readinto(flat.view(np.uint8).data) != needed:
         raise ValueError(f"it ends before its {needed} bytes")
+    if dtype.kind == TEXT_KIND:
+        codes = flat.view(np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+        if codes.max(initial=0) > sys.maxunicode:  # Python would fail on them, and not cleanly
+            raise ValueError("it holds numbers that are no characters")
     return flat.reshape(shape, order="F" if is_fortran else "C")

@@ -82,7 +82,10 @@ def make_env(
         ValueError: if the run has no environment.
     """
     if config.env is None:
-        raise ValueError("the run has no environment: its dataset names none, and no --data.env")
+        raise ValueError(
+            "the run has no environment to act in: its dataset names none; name one when it is "
+            "fitted, by `pbrl fit ... --data.env ENV`"
+        )
     options: dict[str, Any] = {}
     if config.env.startswith("metaworld/"):
         options["goal_visible"] = config.environment.goal_visible

@@ -16,6 +16,7 @@ from pbrl.offline.collect.minari_writer import METADATA_KEY, write_minari
 from pbrl.offline.collect.recorded import recorded_episodes
 from pbrl.offline.collect.sources import Source, quotas
 from pbrl.offline.load import load_dataset
+from pbrl.offline.matching import check_matches
 from pbrl.training.actors import load_actor
 from pbrl.training.collect_config import CollectConfig
 from pbrl.training.collect_record import describe, minari_fields, outcome, references
@@ -69,14 +70,18 @@ class _Collection:
     def __init__(self, config: CollectConfig) -> None:
         self.config = config
         self.env = _make_env(config)
-        self.actors: list[Actor | None] = []
+        self.actors: list[Actor | list[Episode]] = []  # or what was recorded
         self.records: list[dict[str, Any]] = []
-        for source in config.sources:
-            actor, record = (None, {}) if source.is_replay else load_actor(source, self.env)
-            self.actors.append(actor)
-            self.records.append(record)
-        self.warm_up = load_actor(config.warm_up, self.env)[0] if config.warm_up else None
         self.budgets = quotas(config.sources, config.budget)
+        for source, budget in zip(config.sources, self.budgets, strict=True):
+            if source.is_replay:
+                self.actors.append(_recorded(source, budget, self.env, config.unit))
+                self.records.append({})
+            else:
+                actor, record = load_actor(source, self.env)
+                self.actors.append(actor)
+                self.records.append(record)
+        self.warm_up = load_actor(config.warm_up, self.env)[0] if config.warm_up else None
         self.ledgers: list[Ledger] = []
 
     def run(self, files: EpisodeFiles) -> None:
@@ -87,6 +92,7 @@ class _Collection:
             self.ledgers.append(Ledger(budget, counts_steps=config.unit == "steps", found=found))
         title = f"{config.env}, seed {config.seed}"
         with Progress(config.budget, title=title, start_step=self._done(), unit=config.unit) as bar:
+            bar.update(self._done())  # episodes end several at once: their time counts from here
             for place, source in enumerate(config.sources):
                 for number, episode in self._episodes(place):
                     files.save(place, number, episode)
@@ -108,8 +114,9 @@ class _Collection:
                 source=place, number=number, seed=config.seed, max_warm_up=config.warm_up_steps
             )
 
-        if actor is None:
-            yield from _recorded(config.sources[place], ledger)
+        if isinstance(actor, list):
+            while (number := ledger.next_number()) is not None:
+                yield number, actor[number]
             return
         for job, episode in collect_episodes(
             self.env, actor, next_job, warm_up=self.warm_up, keep_states=config.keep_states
@@ -167,12 +174,19 @@ def _make_env(config: CollectConfig) -> SerialVectorEnv:
     return env
 
 
-def _recorded(source: Source, ledger: Ledger) -> Iterator[tuple[int, Episode]]:
-    """Return the episodes of a replay buffer, from its first on, that the budget takes."""
-    episodes = recorded_episodes(load_dataset(source.recording))
-    while (number := ledger.next_number()) is not None:
-        if number >= len(episodes):
-            raise ValueError(
-                f"{source.policy} holds {len(episodes)} episodes, fewer than asked for"
-            )
-        yield number, episodes[number]
+def _recorded(source: Source, budget: int, env: SerialVectorEnv, unit: str) -> list[Episode]:
+    """Return the episodes of a replay buffer.
+
+    Raises:
+        ValueError: if they are of another environment, or fewer than asked for.
+    """
+    dataset = load_dataset(source.recording)
+    check_matches(dataset, env)
+    episodes = recorded_episodes(dataset)
+    held = len(episodes) if unit == "episodes" else sum(map(len, episodes))
+    if held < budget:
+        raise ValueError(
+            f"{source.policy} holds {held} {unit}, fewer than the {budget} asked for: lower "
+            f"--{unit}, or the source's share where there are others"
+        )
+    return episodes

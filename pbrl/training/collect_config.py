@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pbrl.checks import check_seed
 from pbrl.offline.collect.sources import Source
 
 
@@ -58,11 +59,9 @@ class CollectConfig:
                 "exactly one of episodes and steps must be given, at least 1, "
                 f"got {self.episodes} and {self.steps}"
             )
-        if self.num_envs < 1 or self.seed < 0:
-            raise ValueError(
-                "num_envs must be at least 1 and seed not negative, "
-                f"got {self.num_envs} and {self.seed}"
-            )
+        check_seed(self.seed)
+        if self.num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {self.num_envs}")
         if min(self.warm_up_steps, self.reference_episodes) < 0:
             raise ValueError(
                 "warm_up_steps and reference_episodes must not be negative, "

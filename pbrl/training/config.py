@@ -8,6 +8,7 @@ from pbrl.agents.drqv2 import DrQv2Config
 from pbrl.agents.ppo import PPOConfig
 from pbrl.agents.recorded import Updates, check_updates
 from pbrl.agents.sac import SACConfig
+from pbrl.checks import check_seed
 from pbrl.envs.pixels import PixelConfig
 from pbrl.intrinsic import IntrinsicConfig
 from pbrl.linear import Precision, check_precision
@@ -182,10 +183,9 @@ class TrainConfig:
         self._check_newest()
         if self.updates_per_step <= 0:
             raise ValueError(f"updates_per_step must be positive, got {self.updates_per_step}")
-        if self.seed < 0 or self.seed_steps < 0:
-            raise ValueError(
-                f"seed and seed_steps must not be negative, got {self.seed} and {self.seed_steps}"
-            )
+        check_seed(self.seed)
+        if self.seed_steps < 0:
+            raise ValueError(f"seed_steps must not be negative, got {self.seed_steps}")
         if self.replay_capacity is not None and self.replay_capacity < self.batch_size:
             raise ValueError(
                 f"replay_capacity must hold a batch of {self.batch_size}, "

@@ -14,7 +14,7 @@ from pbrl.training.device_memory import OFFLINE, naming_what_to_lower
 from pbrl.training.files import plain
 from pbrl.training.fit_build import build_offline_loop, build_scorer, evaluation_env
 from pbrl.training.fit_config import FitConfig
-from pbrl.training.fit_data import Data, fingerprint, load_data
+from pbrl.training.fit_data import Data, check_there, fingerprint, load_data
 from pbrl.training.interruption import interruptible
 from pbrl.training.metrics import MetricsLog
 from pbrl.training.progress import Progress
@@ -56,6 +56,8 @@ def fit(
         OSError: if the folder cannot be written.
     """
     folder = Path(folder)
+    if data is None:
+        check_there(config.dataset, config.labels)
     if not resume:
         check_free(folder)
     data = data or load_data(config.dataset, config.labels, config.data, config.device)
@@ -94,6 +96,8 @@ def fit_seeds(
         OSError: if a folder cannot be written.
     """
     check_takes_seeds(agent_class(config.agent))
+    if data is None:
+        check_there(config.dataset, config.labels)
     if not resume:
         for folder in folders.values():
             check_free(folder)

@@ -1,12 +1,13 @@
 """From a configuration and data to the parts of an offline run."""
 
+import warnings
 from typing import Any
 
 import torch
 from gymnasium.vector import VectorEnv
 
 from pbrl.agents import agent_class
-from pbrl.agents.protocol import OfflineAgent
+from pbrl.agents.protocol import HasFirstPhase, OfflineAgent, phases_of
 from pbrl.feedback import TIE, LabelledQueries
 from pbrl.offline.dataset import OfflineDataset
 from pbrl.pairs import LabelledPairs, PreferenceData, ScoredSegments
@@ -52,6 +53,15 @@ def build_offline_loop(
     dataset = data.dataset
     generators = Generators(config.seed, PURPOSES, config.device)
     agent = build_offline_agent(config, dataset.observation_dim, dataset.action_dim, generators)
+    _warn_of_short_run(config)
+    learns_from_labels = _learns_from_labels(config, agent)
+    if config.labels is not None and not learns_from_labels:
+        used = "only judge it" if config.held_out_share > 0 else "are left aside"
+        warnings.warn(
+            f"{config.agent} does not learn from labels: those of {config.labels} {used}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     preferences, held_out = _prepare(config, data.preferences, generators)
     standardizer = Standardizer.of(dataset.replay) if config.normalize_observations else None
     episodes = None
@@ -69,10 +79,29 @@ def build_offline_loop(
         generators=generators,
         stage=_reward_stage(config, agent, dataset, preferences, generators),
         standardizer=standardizer,
-        num_labels=data.num_labels,
+        num_labels=data.num_labels if learns_from_labels else 0,
         updates=config.updates,
     )
     return loop, held_out
+
+
+def _warn_of_short_run(config: FitConfig[Any]) -> None:
+    """Warn of a run that ends before its method does what it is for."""
+    phase = config.method.first_phase if isinstance(config.method, HasFirstPhase) else None
+    if phase is not None and config.steps <= phase.updates:
+        option = f"--method.{phase.option.replace('_', '-')}"
+        warnings.warn(
+            f"in its first {phase.updates:,} updates {config.agent} {phase.what}, and this run "
+            f"ends after {config.steps:,}: lower {option}, or raise --steps above it",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _learns_from_labels(config: FitConfig[Any], agent: OfflineAgent) -> bool:
+    if config.reward is not None and config.reward.source == "labels":
+        return True
+    return any(sizes.pairs or sizes.lists for sizes in phases_of(agent))
 
 
 def _prepare(

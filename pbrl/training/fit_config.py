@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar, get_type_hints
 
 from pbrl.agents import agent_class
 from pbrl.agents.recorded import Updates, check_updates
+from pbrl.checks import check_seed
 from pbrl.linear import Precision, check_precision
 from pbrl.training.config import Control, EnvironmentConfig
 from pbrl.training.decode import decode
@@ -118,8 +119,7 @@ class FitConfig(Generic[MethodT]):
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
+        check_seed(self.seed)
         if not 0 < self.best_share <= 1:
             raise ValueError(f"best_share must lie in (0, 1], got {self.best_share}")
         if not 0 <= self.held_out_share < 1:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sized
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pbrl.devices import find_device
@@ -41,6 +42,21 @@ class Data(NamedTuple):
             num_labels=self.num_labels,
             draws_pairs=not isinstance(self.preferences, LabelledPairs | None),
         )
+
+
+def check_there(dataset: str, labels: str | None) -> None:
+    """Refuse data that are not there, before anything is read or said of the run's folder.
+
+    Raises:
+        ValueError: if there is no such dataset.
+        FileNotFoundError: if there are no such labels.
+    """
+    from pbrl.offline import foresight, load
+    from pbrl.offline.labels.formats import check_labels_there
+
+    load.check_there(dataset)
+    if labels is not None and labels.partition(":")[0] != foresight.PREFIX:
+        check_labels_there(Path(labels))
 
 
 def load_data(dataset: str, labels: str | None, options: DataConfig, device: str) -> Data:

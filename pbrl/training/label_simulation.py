@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
+from pbrl.checks import check_seed
 from pbrl.offline.dataset import OfflineDataset
+from pbrl.offline.files import check_new_file
 from pbrl.offline.labels import save_scores
 from pbrl.offline.load import load_dataset
 from pbrl.offline.segment_scores import needs_value
@@ -70,6 +72,7 @@ class SimulationConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         for name in ("segments", "length", *(["pairs"] if self.pairs is not None else [])):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -103,19 +106,18 @@ def simulate_labels(
 
     Raises:
         ValueError: if the dataset holds too few segments, or the oracle does not fit it.
+        FileExistsError: if a file of that name is there.
         OSError: if a file cannot be read or written.
     """
-    if out.suffix != ".npz":
-        raise ValueError(f"out must end in .npz, got {out}")
+    check_new_file(out, (".npz",), ".json")
     dataset = load_dataset(dataset_name)
     generators = Generators(config.seed, PURPOSES)
     number = config.segments if config.pairs is None else 2 * config.pairs
     index = draw_segments(dataset.replay, number, config.length, generators["segments"])
     value, value_record = _value(dataset, config, generators["value"], on_update)
     judge = Judge(dataset.replay, config.score, value)
-    out.parent.mkdir(parents=True, exist_ok=True)
     if config.pairs is None:
-        save_scores(out, score_segments(judge, index))
+        save_scores(out, score_segments(judge, index), dataset.identity())
         counts = {"segments": number}
     else:
         store = label_pairs(
@@ -127,6 +129,7 @@ def simulate_labels(
             ),
             generators["teacher"],
         )
+        store.dataset = dataset.identity()
         store.save(out)
         counts = {"pairs": store.num_labelled, "ties": store.num_ties, "skips": store.num_skipped}
     record = {

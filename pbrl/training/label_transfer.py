@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pbrl.checks import check_seed
 from pbrl.feedback import TIE, Answers, FeedbackStore, LabelledQueries
+from pbrl.offline.files import check_new_file
 from pbrl.offline.transfer import TransferConfig, Transferred, transfer_labels
 from pbrl.offline.transfer.transfer import Round
 from pbrl.replay import ReplayBuffer
@@ -58,10 +60,11 @@ def transfer_files(
 
     Raises:
         ValueError: if a dataset or its labels do not serve, see `transfer_labels`.
+        FileExistsError: if a file of that name is there.
         OSError: if a file cannot be read or written.
     """
-    if out.suffix != ".npz":
-        raise ValueError(f"out must end in .npz, got {out}")
+    check_seed(seed)
+    check_new_file(out, (".npz",), ".json", ".png")
     source = load_data(sources.source, sources.labels, DataConfig(score=sources.score), "cpu")
     if source.preferences is None:
         raise ValueError(f"{sources.source} holds no labels: name a file of them with labels")
@@ -72,6 +75,7 @@ def transfer_files(
     )
     store = to_store(made.labelled())
     store.notes += made.warnings
+    store.dataset = target.identity()
     report = {
         "format": FORMAT_VERSION,
         "dataset": {"name": target.info.name, "checksum": target.info.checksum},
@@ -82,7 +86,6 @@ def transfer_files(
         "versions": versions(),
         "commit": commit(),
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
     store.save(out)
     write_json(out.with_suffix(".json"), report)
     transport_picture(made, out.with_suffix(".png"))

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from pbrl.agents.acting import LooksAtDataset, policy_of
-from pbrl.agents.protocol import HasPhases, OfflineAgent
+from pbrl.agents.protocol import OfflineAgent, phases_of
 from pbrl.agents.recorded import Updates, check_recordable, make_update
 from pbrl.pairs import OfflineBatch
 from pbrl.randomness import Generators
@@ -54,7 +54,7 @@ class OfflineLoop:
         if updates == "graph":
             check_recordable(agent)
         self.updates: Updates = updates
-        for sizes in agent.phase_sizes if isinstance(agent, HasPhases) else (agent.batch_sizes,):
+        for sizes in phases_of(agent):
             sampler.check(sizes)
         self.agent = agent
         self.sampler = sampler

@@ -9,6 +9,7 @@ under which Table 1 of PPE (NeurIPS 2025) compared the methods, "cpu" sizes that
 from dataclasses import replace
 from typing import Literal
 
+from pbrl.agent_names import ONLINE
 from pbrl.agents.sac import SACConfig
 from pbrl.crops import CropConfig
 from pbrl.envs import parse_id
@@ -41,7 +42,7 @@ from pbrl.training.worlds_presets import with_worlds
 
 Preset = Literal["cpu", "paper", "ppe", "worlds"]
 PRESETS: tuple[Preset, ...] = ("cpu", "paper", "ppe", "worlds")
-AGENTS = ("sac", "pebble", "qpa", "surf", *WITH_PRIOR, *WITH_PPO, *ON_IMAGES)
+AGENTS = tuple(ONLINE)
 
 
 _SAME_TASKS = {"mjx": "dmc"}  # sources that run the tasks of another one

@@ -15,6 +15,7 @@ from rich.table import Table
 from pbrl.training.result import RATES
 
 _WINDOW = 60.0  # seconds over which the speed is measured
+_WHOLE = 10  # a second; below, a speed is shown with decimals
 _REDRAW = 0.5  # seconds between two redraws of the live view
 
 
@@ -137,7 +138,8 @@ class Progress:
         fields = [(self._unit, f"{self._step:,}/{self._total:,}")]
         if speed > 0:
             left = timedelta(seconds=round(max(0, self._total - self._step) / speed))
-            fields += [(f"{self._unit}/s", f"{speed:,.0f}"), ("left", str(left))]
+            shown = f"{speed:,.0f}" if speed >= _WHOLE else f"{speed:.2g}"
+            fields += [(f"{self._unit}/s", shown), ("left", str(left))]
         if self._labels is not None and self._budget:
             given = "" if self._labels_given is None else f" asked, {self._labels_given:,} given"
             fields.append(("labels", f"{self._labels:,}/{self._budget:,}{given}"))

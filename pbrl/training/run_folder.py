@@ -1,17 +1,19 @@
 """The folder of a run: who may write there, and with what it was started."""
 
 import platform
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from pbrl.training.files import differences, plain, read_json, with_new_defaults, write_json
-from pbrl.training.folder_lock import LOCK, hold
+from pbrl.training.folder_lock import LOCK, give_up, hold
 from pbrl.training.machine import commit, machine, versions
 
 CHECKPOINTS = "checkpoint"
 _EVENTS = "events.out.tfevents.*"
 _OF_A_NEW_RUN = ("config.json", "versions.json", "metrics.csv", "wandb.json", _EVENTS)
+_DEPTHS = tuple("*/" * depth + "config.json" for depth in (1, 2, 3))
 _BEFORE_THE_RUN = (LOCK, "versions.json", ".DS_Store")
 
 
@@ -50,6 +52,7 @@ class RunFolder:
             )
         if not resume:
             check_free(path)
+        self._made = [one for one in (path, *path.parents) if not one.exists()]
         self._lock = hold(path)
         try:
             if resume:
@@ -58,6 +61,8 @@ class RunFolder:
             if not resume:
                 write_json(path / "config.json", self.config)  # last: from here on it is a run
         except BaseException:
+            if self._is_new:
+                self._give_back()
             self.close()
             raise
 
@@ -86,10 +91,17 @@ class RunFolder:
         self._is_new = False
 
     def _give_back(self) -> None:
-        """Take away what makes the folder a run's; nothing else was here when it was taken."""
+        """Take away what makes the folder a run's; nothing else was here when it was taken.
+
+        Folders that were made for it go as well, as long as nothing else is in them.
+        """
         for pattern in _OF_A_NEW_RUN:
             for path in self.path.glob(pattern):
                 path.unlink()
+        give_up(self._lock, self.path)
+        with suppress(OSError):  # not empty, or gone
+            for folder in self._made:
+                folder.rmdir()
 
     def close(self) -> None:
         """Let other processes write here."""
@@ -121,12 +133,20 @@ def read_config(path: Path) -> dict[str, Any]:
         FileNotFoundError: if there is none.
     """
     if not is_run(path):
-        raise FileNotFoundError(
-            f"{path} is not the folder of a run: it has no config.json. `pbrl train` and "
-            "`pbrl fit` name theirs at the end, such as runs/dmc/walker-walk/qpa-0"
-        )
+        raise FileNotFoundError(f"{path} is not the folder of a run: {_what_instead(path)}")
     config: dict[str, Any] = read_json(path / "config.json")
     return config
+
+
+def _what_instead(path: Path) -> str:
+    """Return why a path is no run, and what to give in its place."""
+    if around := next((one for one in path.parents if is_run(one)), None):
+        return f"it lies in one, give {around}"
+    within = (found for deep in _DEPTHS for found in sorted(path.glob(deep)))
+    if inside := next(within, None):
+        return f"it has no config.json, but holds runs, such as {inside.parent}"
+    wrong = "it has no config.json" if path.is_dir() else "there is no such folder"
+    return f"{wrong}; give one that `pbrl train` or `pbrl fit` wrote, such as runs/TASK/AGENT-SEED"
 
 
 def check_same_config(path: Path, stored: Any, now: Any) -> None:

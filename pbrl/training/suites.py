@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pbrl.lookup import suggest
 from pbrl.training.decode import decode
 from pbrl.training.plots import ORACLES
 from pbrl.training.result import CONTROLS
@@ -213,27 +212,6 @@ def load_suite(path: Path) -> Suite:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{path}: the run {twice} is there twice")
     return suite
-
-
-def find_suite(name: str, folder: Path) -> Path:
-    """Return the file of a suite, given its name or its path.
-
-    Raises:
-        FileNotFoundError: if there is none, naming those there are.
-    """
-    path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
-    if not path.is_file():
-        known = sorted(file.stem for file in folder.glob("*.toml"))
-        if not known:
-            raise FileNotFoundError(
-                f"there is no suite {name!r}: suites lie in benchmarks/suites of a checkout of "
-                f"pbrl, and {folder} holds none; run this there, name the checkout with --root, or "
-                "give the path of a file of your own"
-            )
-        raise FileNotFoundError(
-            f"there is no suite {name!r} in {folder}{suggest(name, known)} (known: {known})"
-        )
-    return path
 
 
 def check_data(runs: Iterable[SuiteRun]) -> None:

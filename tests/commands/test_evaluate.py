@@ -34,7 +34,21 @@ def test_other_seeds_give_other_episodes(run, capsys):
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="not the folder of a run"):
+    wrote = "give one that `pbrl train` or `pbrl fit` wrote"
+    with pytest.raises(FileNotFoundError, match=f"no config.json; {wrote}"):
+        main([str(tmp_path)])
+    with pytest.raises(FileNotFoundError, match=f"absent is not .*no such folder; {wrote}"):
+        main([str(tmp_path / "absent")])
+
+
+def test_the_run_beside_what_was_given_is_named(run, tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"checkpoint is not .*give {run}$"):
+        main([str(run / "checkpoint")])
+    with pytest.raises(FileNotFoundError, match=f"give {run}$"):
+        main([str(run / "result.json")])
+    (tmp_path / "task" / "sac-3").mkdir(parents=True)
+    (tmp_path / "task" / "sac-3" / "config.json").touch()
+    with pytest.raises(FileNotFoundError, match="holds runs, such as .*task/sac-3$"):
         main([str(tmp_path)])
 
 

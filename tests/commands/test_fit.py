@@ -9,6 +9,7 @@ from pbrl.commands import fit as module
 from pbrl.commands.fit import FitOptions, configure, main, prepare
 from pbrl.offline.dataset import DatasetInfo
 from pbrl.training.files import write_json
+from pbrl.training.fit import fit
 from pbrl.training.offline_presets import Facts
 from pbrl.training.result import Result
 
@@ -35,9 +36,25 @@ def test_names_choose_the_parts():
         dataset="d4rl:data/hopper.hdf5", agent="iql", preset="pt", control="none", seed=3
     )
     assert configure(options, FACTS).steps == 1_000_000
-    assert options.folder == Path("runs/hopper/iql-3")
+    assert options.folder == Path("runs/data/hopper/iql-3")
     flipped = FitOptions(dataset="minari:mujoco/hopper/expert-v0", control="flipped-labels")
-    assert flipped.folder == Path("runs/expert-v0/cpl-flipped-labels-0")
+    assert flipped.folder == Path("runs/mujoco/hopper/expert-v0/cpl-flipped-labels-0")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "place"),
+    [
+        ("hopper_medium_expert-v2.hdf5", "hopper_medium_expert-v2"),
+        ("ada/labels.npz", "ada/labels"),
+        ("./ben/labels.npz", "ben/labels"),
+        ("../ben/labels.npz", "ben/labels"),
+        ("/home/ada/data/drawer/scripted-v1.5", "drawer/scripted-v1.5"),
+        ("run:runs/dmc/walker-walk/qpa-0", "runs/dmc/walker-walk/qpa-0"),
+        ("/labels.npz", "labels"),
+    ],
+)
+def test_files_of_one_name_in_two_folders_have_runs_of_their_own(dataset, place):
+    assert FitOptions(dataset=dataset).folder == Path("runs") / place / "cpl-0"
 
 
 def test_labels_are_one_file():
@@ -63,6 +80,25 @@ def test_the_options_of_a_method_are_listed_without_its_data(capsys):
 def test_a_file_that_is_not_there_is_named():
     with pytest.raises(ValueError, match=r"nowhere\.npz"):
         main(["nowhere.npz", "--agent", "bc"])
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        (["nowhere.npz"], "there is no dataset nowhere.npz"),
+        (["npz:nowhere.npz"], "there is no dataset nowhere.npz"),
+        (["PAIRS", "no-labels.npz"], "no such file or folder of labels: 'no-labels.npz'"),
+    ],
+)
+def test_what_is_missing_is_named_also_where_the_folder_is_taken(pairs, tmp_path, words, missing):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    words = [str(pairs) if word == "PAIRS" else word for word in words]
+    with pytest.raises((ValueError, FileNotFoundError), match=missing):
+        main([*words, "--agent", "bc", "--out", str(tmp_path / "run")])
+    config = configure(FitOptions(dataset=words[0], labels=tuple(words[1:])), FACTS)
+    with pytest.raises((ValueError, FileNotFoundError), match=missing):
+        fit(config, tmp_path / "run")
 
 
 @pytest.fixture
@@ -92,7 +128,7 @@ def test_a_file_of_pairs_is_enough(pairs, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "RUNS", tmp_path / "runs")
     words = ["--agent", "cpl", *TINY, "--method.pretraining-updates", "10"]
     main([str(pairs), *words])
-    folder = tmp_path / "runs" / "walks" / "cpl-0"
+    folder = tmp_path / "runs" / tmp_path.name / "walks" / "cpl-0"
     result = Result.load(folder / "result.json")
     assert (result.env, result.score_name, result.labels_given) == (None, "label_accuracy", 40)
     assert (folder / "curves.png").exists()

@@ -47,5 +47,14 @@ def test_a_broken_record_is_not_left_out(tmp_path):
 
 
 def test_nothing_there_is_said(tmp_path):
-    with pytest.raises(FileNotFoundError, match="absent holds no"):
+    with pytest.raises(FileNotFoundError, match="absent holds no.*there is nothing of that name"):
         load_results([tmp_path / "absent"])
+    with pytest.raises(FileNotFoundError, match="give folders that hold complete runs, or"):
+        load_results([tmp_path])
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match="not complete, `--resume` of the command"):
+        load_results([tmp_path])
+    (tmp_path / "data.npz").write_bytes(b"\xa7")
+    for name in ("config.json", "data.npz"):
+        with pytest.raises(ValueError, match=f"{name} is not the record of a run: give a result"):
+            load_results([tmp_path / name])

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pbrl.commands import credit
+
 ROOT = Path(__file__).parents[2]
 TINY = [
     "--steps", "500", "--eval-every", "250", "--eval-episodes", "1", "--batch-size", "32",
@@ -59,6 +61,9 @@ def test_credit_draws_what_a_reward_pays(folder):
     words = ("runs/gym/Pendulum-v1/pebble-0", "--length", "20", "--out", "paid.png")
     run(str(ROOT / "scripts" / "credit.py"), *words, cwd=folder)
     assert (folder / "paid.png").stat().st_size > 5_000
+    words = ["--start", "150", "--length", "60", "--out", str(folder / "end.png")]  # of 200 steps
+    with pytest.warns(RuntimeWarning, match="ends after step 200: 50 of the 60 steps of --length"):
+        credit.main([str(folder / "runs/gym/Pendulum-v1/pebble-0"), *words])
 
 
 def test_every_program_is_run_by_a_test():
@@ -66,6 +71,10 @@ def test_every_program_is_run_by_a_test():
     for script in (ROOT / "scripts").glob("*.py"):
         tests = elsewhere.get(script.name, Path(__file__)).read_text(encoding="utf-8")
         assert f'"{script.name}"' in tests, f"no test runs {script.name}"
+
+
+def test_list_names_the_agents():
+    assert "Implicit Q-Learning" in run(str(ROOT / "scripts" / "list.py"), "agents", cwd=ROOT)
 
 
 def test_plot_draws_the_runs_of_a_folder(folder):

@@ -104,8 +104,26 @@ def test_a_run_collects_with_its_policy_and_gives_its_replay(tiny_config, tmp_pa
     for found, expected in zip(dataset, recorded, strict=False):
         np.testing.assert_array_equal(found.observations, expected.observations)
         np.testing.assert_array_equal(found.actions, expected.actions)
-    with pytest.raises(ValueError, match="episodes, fewer than asked for"):
-        collect(replace(config, episodes=100), root, "follow/too-many-v0")
+    short = replace(config, sources=(RANDOM, *config.sources))
+    for asked, message in (
+        (
+            replace(config, episodes=100),
+            f"holds {len(recorded)} episodes, fewer than the 100 asked",
+        ),
+        (replace(config, episodes=None, steps=121), "holds 120 steps, fewer than the 121 asked"),
+        (replace(short, episodes=30), f"holds {len(recorded)} episodes, fewer than the 15 asked"),
+        (replace(config, env="gym/Pendulum-v1"), "does not fit environment gym/Pendulum-v1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            collect(asked, root, "follow/too-many-v0")
+    assert not list((root / "follow").glob("too-many*"))
+
+
+def test_the_speed_counts_from_the_start(root, capsys):
+    collect(PENDULUM, root, "p-v0")  # two at a time, which end in the same moment
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == "episodes 0/6"
+    assert lines[-1].startswith("episodes 6/6  episodes/s ")
 
 
 def test_a_policy_of_another_environment_is_refused_before_anything_is_written(

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from pbrl.agents.bc import BCConfig
+from pbrl.agents.cpl import CPLConfig
+from pbrl.agents.dppo import DPPOConfig
 from pbrl.agents.iql import IQLConfig
 from pbrl.agents.policies import PolicyConfig
 from pbrl.reward_learning import RewardLearningConfig
@@ -15,6 +17,7 @@ from pbrl.rewards import RewardConfig
 from pbrl.training import reward_stage
 from pbrl.training.checkpoint import CheckpointMismatchError, load_checkpoint
 from pbrl.training.fit import fit
+from pbrl.training.fit_build import build_offline_loop
 from pbrl.training.fit_config import FitConfig, decode_fit_config
 from pbrl.training.fit_data import Data
 from pbrl.training.interruption import Interrupted
@@ -113,6 +116,44 @@ def test_a_run_leaves_everything_behind(tmp_path):
     act, loaded = load_policy(folder)
     assert loaded == stored
     assert act(torch.zeros(3, 2)).shape == (3, 2)
+
+
+def test_labels_that_an_agent_does_not_learn_from_are_not_counted(tmp_path, recwarn):
+    data, labels = make_data(num_pairs=40), "labels.npz"
+    for agent, given, share in (("bc", 0, 0.0), ("bc", 0, 0.1), ("sft", 40, 0.1)):
+        made = quick(agent, labels=labels, held_out_share=share)
+        result = fit(made, tmp_path / f"{agent}-{share}", data=data)
+        assert (result.labels_asked, result.labels_given) == (given, given)
+        assert [labels for _, _, labels in result.curve] == [given, given]
+    said = [str(one.message) for one in recwarn if "does not learn" in str(one.message)]
+    assert said == [
+        "bc does not learn from labels: those of labels.npz are left aside",
+        "bc does not learn from labels: those of labels.npz only judge it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("agent", "method", "message"),
+    [
+        ("cpl", CPLConfig(pretraining_updates=60), "lower --method.pretraining-updates, or raise"),
+        ("sft", replace(SFT, preferred_after=60), "lower --method.preferred-after, or raise"),
+        (
+            "dppo",
+            DPPOConfig(predictor_updates=60, segment_steps=20),
+            "lower --method.predictor-updates, or raise",
+        ),
+        ("cpl", CPLConfig(pretraining_updates=59), None),
+        ("cpl", CPLConfig(pretraining_updates=0), None),
+        ("sft", replace(SFT, preferred_after=None), None),
+        ("bc", BC, None),
+    ],
+)
+def test_a_run_that_ends_in_its_first_phase_is_warned_of(agent, method, message, recwarn):
+    build_offline_loop(config(agent, method), make_data(num_pairs=40))
+    said = [str(one.message) for one in recwarn if "this run ends after 60" in str(one.message)]
+    assert len(said) == (message is not None)
+    assert all(text.startswith(f"in its first 60 updates {agent} ") for text in said)
+    assert all(message in text for text in said)
 
 
 @pytest.mark.parametrize("agent", ["p-iql", "sft", "bc"])
@@ -260,7 +301,7 @@ def _plain(made):
         ({"steps": 0}, "steps must be at least 1"),
         ({"best_share": 0.0}, "best_share must lie in"),
         ({"held_out_share": 1.0}, "held_out_share must lie in"),
-        ({"seed": -1}, "seed must not be negative"),
+        ({"seed": -1}, "seed must be a whole number from 0 on, got -1"),
     ],
 )
 def test_impossible_configurations_are_refused(change, message):

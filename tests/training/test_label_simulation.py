@@ -8,7 +8,7 @@ import torch
 from pbrl.agents.sac import SACConfig
 from pbrl.feedback import FeedbackStore
 from pbrl.offline.collect.sources import Source
-from pbrl.offline.labels import load_preferences
+from pbrl.offline.labels import load_preferences, read_labels
 from pbrl.offline.load import load_dataset
 from pbrl.offline.simulate import Judge, ScoreConfig
 from pbrl.offline.values import ValueConfig
@@ -37,6 +37,7 @@ def test_scored_segments_and_what_they_rest_on(dataset, tmp_path):
     assert len(scored) == 30
     returns = loaded.replay.gather(scored.segments).true_returns()
     torch.testing.assert_close(scored.scores, returns, atol=1e-4, rtol=1e-5)
+    assert read_labels(tmp_path / "labels" / "return.npz").identity == loaded.identity()
     assert json.loads((tmp_path / "labels" / "return.json").read_text()) == record
     assert record["dataset"] == {"name": "pendulum/random-v0", "checksum": loaded.info.checksum}
     assert (record["counts"], record["value"]) == ({"segments": 30}, None)
@@ -63,6 +64,7 @@ def test_pairs_are_answered_by_the_named_teacher(dataset, tmp_path):
     record = simulate_labels(dataset, config, tmp_path / "pairs.npz")
     store = FeedbackStore.load(tmp_path / "pairs.npz")
     assert (store.num_asked, store.annotators) == (40, ("mistake",))
+    assert store.dataset == load_dataset(dataset).identity()
     assert record["counts"] == {"pairs": 40, "ties": 0, "skips": 0}
     labelled = store.labelled()
     index = labelled.index
@@ -72,6 +74,17 @@ def test_pairs_are_answered_by_the_named_teacher(dataset, tmp_path):
     scores = judge.contributions(index.reshape(-1)).sum(-1).reshape(-1, 2)
     wrong = labelled.labels != (scores[:, 1] > scores[:, 0]).float()
     assert 0 < int(wrong.sum()) < 15
+
+
+@pytest.mark.parametrize("name", ["labels.npz", "labels.json"])
+def test_what_is_there_is_refused_before_any_work(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(FileExistsError, match=f"{name} is there already; choose another name"):
+        simulate_labels("nowhere", CONFIG, tmp_path / "labels.npz")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        simulate_labels("nowhere", CONFIG, tmp_path / "file" / "x.npz")
+    assert (tmp_path / name).read_text() == "mine"
 
 
 def test_an_oracle_of_our_own_gives_the_values(tiny_config, tmp_path):

@@ -64,6 +64,15 @@ def test_what_came_before_the_first_step_says_nothing_of_the_speed():
     assert progress.line() == "steps 1/90,000"
 
 
+def test_a_slow_speed_is_not_rounded_to_nothing():
+    clock = Clock()
+    progress = Progress(40, unit="episodes", console=plain_console(), interval=1.0, clock=clock)
+    for second in range(21):
+        clock.now = float(second)
+        progress.update(second // 4)
+    assert progress.line() == "episodes 5/40  episodes/s 0.25  left 0:02:20"
+
+
 def test_a_terminal_gets_a_bar():
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     with Progress(100, title="walker", console=console) as progress:

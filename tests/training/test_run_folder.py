@@ -51,6 +51,19 @@ def test_a_run_refused_before_its_first_step_leaves_the_folder_free(tmp_path):
     assert read_config(tmp_path / "run") == {"seed": 1}
 
 
+def test_a_refused_run_leaves_nothing_that_it_made(tmp_path):
+    (tmp_path / "runs").mkdir()
+    for path in (tmp_path / "runs" / "deep" / "run", tmp_path / "runs"):
+        with pytest.raises(ValueError, match="failed"):
+            fail(path)
+        assert [one.name for one in tmp_path.rglob("*")] == ["runs"]
+    (tmp_path / "runs" / "task").mkdir()
+    (tmp_path / "runs" / "task" / "other-0").touch()
+    with pytest.raises(ValueError, match="failed"):
+        fail(tmp_path / "runs" / "task" / "run")
+    assert sorted(one.name for one in tmp_path.rglob("*")) == ["other-0", "runs", "task"]
+
+
 def test_a_run_that_has_begun_stays_whatever_happens(tmp_path):
     with pytest.raises(ValueError, match="failed"):
         fail(tmp_path, begins=True)

@@ -1,7 +1,8 @@
 import pytest
 
 from pbrl.training.records import Records
-from pbrl.training.suites import check_data, find_suite, load_suite
+from pbrl.training.suite_files import find_suite
+from pbrl.training.suites import check_data, load_suite
 from tests.training.records import make_result
 
 SUITE = """

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from pbrl.checks import check_seed
 from pbrl.commands.waiting import waiting_bar
 from pbrl.offline.dataset import OfflineDataset
 from pbrl.offline.fqe import FQEConfig
@@ -47,6 +48,9 @@ class ReportOptions:
     env: str | None = None
     seed: int = 0
     out: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
 
 def main(arguments: Sequence[str]) -> None:

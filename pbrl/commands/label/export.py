@@ -9,7 +9,8 @@ import tyro
 from rich.console import Console
 
 from pbrl.commands.label.data import open_labelled
-from pbrl.offline.labels.export import export_labels
+from pbrl.offline.files import check_new_file
+from pbrl.offline.labels.export import SUFFIXES, export_labels
 from pbrl.offline.labels.table import ScoreTable
 
 
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str]) -> None:
 
     Raises:
         ValueError: if the labels cannot be written as the ending of the file says.
+        FileExistsError: if `out` is there already.
     """
     options = tyro.cli(
         ExportOptions,
@@ -40,6 +42,7 @@ def main(arguments: Sequence[str]) -> None:
         prog="pbrl label export",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    check_new_file(options.out, SUFFIXES)
     table, dataset = open_labelled(options.labels, options.dataset)
     if isinstance(table, ScoreTable):
         raise ValueError(f"{options.labels} holds scores of segments, not labels")

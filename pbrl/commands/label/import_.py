@@ -1,7 +1,7 @@
 """`pbrl label import`: labels of any known kind become a record of this project."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 
 from pbrl.commands.label.data import open_labelled, require_dataset
+from pbrl.offline.files import check_new_file
 from pbrl.offline.labels.formats import FORMATS
 from pbrl.offline.labels.join import to_feedback, to_scored
 from pbrl.offline.labels.scores import save_scores
@@ -27,6 +28,8 @@ class ImportOptions:
         dataset: what was labelled: a name or a path. Files that hold their segments need none.
         kind: of the file; found out by default.
         score: which score of a CPL file to take; rl_sum by default.
+        other_dataset: take the labels for those of `dataset` although the file says that they are
+            of another: for the same episodes in another form, whose actions or rewards differ.
     """
 
     labels: Annotated[Path, tyro.conf.Positional]
@@ -34,31 +37,42 @@ class ImportOptions:
     dataset: str | None = None
     kind: str | None = None
     score: str | None = None
+    other_dataset: bool = False
 
     def __post_init__(self) -> None:
-        if self.out.suffix != ".npz":
-            raise ValueError(f"out must end in .npz, got {self.out}")
         if self.kind is not None and self.kind not in FORMATS:
             raise ValueError(f"kind must be one of {', '.join(FORMATS)}, got {self.kind}")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run `pbrl label import` with the words after it."""
+    """Run `pbrl label import` with the words after it.
+
+    Raises:
+        ValueError: if a file does not hold what was expected.
+        FileExistsError: if `out` is there already.
+    """
     options = tyro.cli(
         ImportOptions,
         args=list(arguments),
         prog="pbrl label import",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    check_new_file(options.out, (".npz",))
     table, dataset = open_labelled(
         options.labels, options.dataset, kind=options.kind, score=options.score
     )
+    if len(table) == 0:
+        raise ValueError(
+            f"{options.labels} holds no answer: expected one at least, in CSV a line below the "
+            "header"
+        )
     dataset = require_dataset(table, dataset)
+    if options.other_dataset:
+        table = replace(table, identity=None)
     if isinstance(table, ScoreTable):
-        save_scores(options.out, to_scored(table, dataset))
+        save_scores(options.out, to_scored(table, dataset), dataset.identity())
         what = f"{len(table)} scored segments"
     else:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
         store = to_feedback(table, dataset)
         store.save(options.out)
         what = f"{store.num_labelled} labels, {store.num_ties} of them ties, and "

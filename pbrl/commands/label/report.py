@@ -1,7 +1,7 @@
 """`pbrl label report`: what labels say, how far they agree, and whether they can be learned."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from pbrl.checks import check_seed
 from pbrl.commands.label.data import open_labelled
 from pbrl.commands.label.report_tables import LabelReport, report_text
 from pbrl.commands.waiting import waiting_bar
@@ -22,7 +23,7 @@ from pbrl.offline.labels.formats import Table
 from pbrl.offline.labels.held_out import HeldOutAccuracy, HeldOutConfig, held_out_accuracy
 from pbrl.offline.labels.join import to_preferences
 from pbrl.offline.labels.summary import summarize
-from pbrl.offline.labels.table import LabelTable
+from pbrl.offline.labels.table import LabelTable, ScoreTable
 from pbrl.reward_learning import RewardLearningConfig
 from pbrl.rewards import RewardConfig
 from pbrl.training.files import plain, write_json
@@ -62,6 +63,9 @@ class ReportOptions:
     seed: int = 0
     score: str | None = None
     out: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
     def held_out(self) -> HeldOutConfig | None:
         """Return how to split and fit, None if that is to be left out."""
@@ -115,6 +119,8 @@ def make_report(options: ReportOptions) -> LabelReport:
             opened[str(path)] = open_labelled(path, options.dataset, score=options.score)
         bar.update(task, description="counting and comparing labels", refresh=True)
         tables = {name: table for name, (table, _) in opened.items()}
+        if options.other is not None:
+            _check_are_labels(tables)
         labels = [table for table in tables.values() if isinstance(table, LabelTable)]
         files = {str(path): sha256(path) if path.is_file() else None for path in paths}
         summaries = {
@@ -134,6 +140,16 @@ def make_report(options: ReportOptions) -> LabelReport:
         held_out=held_out,
         wall_seconds=round(time.perf_counter() - begin, 1),
     )
+
+
+def _check_are_labels(tables: Mapping[str, Table]) -> None:
+    """Refuse to compare what holds no labels."""
+    for name, table in tables.items():
+        if isinstance(table, ScoreTable):
+            raise ValueError(
+                f"{name} holds scores of segments, not labels of pairs, and agrees with nothing: "
+                "compare two files of labels, or report on it alone"
+            )
 
 
 def _held_out(

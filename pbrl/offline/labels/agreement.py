@@ -143,11 +143,23 @@ def _matched(
 
 def _check_same_names(table: LabelTable, other: LabelTable) -> None:
     if table.named_by != other.named_by:
+        # Rows become episodes, and what names either becomes a file that holds its segments.
+        last = "content" if "content" in (table.named_by, other.named_by) else "episodes"
+        strange = other if table.named_by == last else table
+        verb, new = ("export", "PAIRS.npz") if last == "content" else ("import", "NEW.npz")
         raise ValueError(
             f"{table.source} names segments by {table.named_by} and {other.source} by "
-            f"{other.named_by}: give both the dataset, or compare files of one kind"
+            f"{other.named_by}, which cannot be compared. `pbrl label {verb} {strange.source} "
+            f"{new} --dataset DATASET`, with the dataset that it labels, makes {new}, which can"
         )
     if table.dataset and other.dataset and table.dataset != other.dataset:
         raise ValueError(
             f"{table.source} labels {table.dataset} and {other.source} labels {other.dataset}"
+        )
+    if table.identity and other.identity and table.identity.checksum != other.identity.checksum:
+        raise ValueError(
+            f"{table.source} is of {table.identity} and {other.source} of {other.identity}: labels "
+            "of two datasets have no pairs in common. If one dataset is the other with episodes "
+            "added since, write both down as its labels: `pbrl label import FILE NEW.npz --dataset "
+            "DATASET`"
         )

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pbrl.offline.dataset import OfflineDataset
 from pbrl.offline.files import whole_file
 from pbrl.offline.labels.csv_files import EPISODE_COLUMNS, ROW_COLUMNS, SKIP
 from pbrl.offline.labels.join import locate
+from pbrl.offline.labels.segment_files import ANNOTATOR, WEIGHT
 from pbrl.offline.labels.table import LabelTable
 from pbrl.segments import Segments
 
@@ -120,10 +122,24 @@ def _write_pairs(table: LabelTable, path: Path, dataset: OfflineDataset | None) 
             f"pairs in one file need one length and at least one label, found the lengths "
             f"{lengths.tolist()} and {int(given.sum())} labels"
         )
-    save_pairs(path, dataset.replay.gather(index[given]), table.labels[given.cpu().numpy()])
+    kept = given.cpu().numpy()
+    save_pairs(
+        path,
+        dataset.replay.gather(index[given]),
+        table.labels[kept],
+        weights=table.weights[kept],
+        annotators=np.array(table.annotators)[kept].tolist(),
+    )
 
 
-def save_pairs(path: Path, segments: Segments, labels: Float[np.ndarray, " query"]) -> None:
+def save_pairs(
+    path: Path,
+    segments: Segments,
+    labels: Float[np.ndarray, " query"],
+    *,
+    weights: Float[np.ndarray, " query"] | None = None,
+    annotators: Sequence[str] | None = None,
+) -> None:
     """Write labelled pairs with their segments, as IPL's and CPL's files hold them.
 
     The file is written whole or not at all, and is a dataset of its own for whatever learns from
@@ -133,6 +149,8 @@ def save_pairs(path: Path, segments: Segments, labels: Float[np.ndarray, " query
         path: the file to write.
         segments: of one length, `[query, 2, time, ...]`.
         labels: probability that the second segment is preferred.
+        weights: how much each label counts; ones by default.
+        annotators: who gave each label, if that is known.
 
     Raises:
         ValueError: if the segments have several lengths, or there is none.
@@ -143,5 +161,9 @@ def save_pairs(path: Path, segments: Segments, labels: Float[np.ndarray, " query
     for place in (0, 1):
         arrays[f"obs_{place + 1}"] = segments.observations[:, place].cpu().numpy()
         arrays[f"action_{place + 1}"] = segments.actions[:, place].cpu().numpy()
+    if weights is not None and (weights != 1).any():
+        arrays[WEIGHT] = weights
+    if annotators is not None:
+        arrays[ANNOTATOR] = np.array(annotators, np.str_)
     with whole_file(path) as file:
         np.savez_compressed(file, **arrays)

@@ -9,8 +9,7 @@ from pbrl.lookup import look_up
 from pbrl.offline.labels import folders, segment_files
 from pbrl.offline.labels.csv_files import read_csv
 from pbrl.offline.labels.records import record_table
-from pbrl.offline.labels.scores import KEYS as SCORE_KEYS
-from pbrl.offline.labels.scores import read_scores
+from pbrl.offline.labels.scores import is_scores, read_scores
 from pbrl.offline.labels.table import LabelTable, ScoreTable
 from pbrl.offline.npz import npz_names
 
@@ -42,7 +41,7 @@ FORMATS = {
     ),
     "scores": LabelFormat(
         convention="this project's scored segments: the higher score is preferred",
-        matches=lambda _, names: names == frozenset(SCORE_KEYS),
+        matches=lambda _, names: is_scores(names),
         read=lambda path, _: read_scores(path),
     ),
     "pairs": LabelFormat(
@@ -76,6 +75,16 @@ FORMATS = {
 SELF_CONTAINED = ("pairs", "cpl")  # these hold their segments and are datasets themselves
 
 
+def check_labels_there(path: Path) -> None:
+    """Refuse a path at which there is nothing.
+
+    Raises:
+        FileNotFoundError: naming it.
+    """
+    if not path.exists():
+        raise FileNotFoundError(2, "no such file or folder of labels", str(path))
+
+
 def detect_format(path: Path) -> str:
     """Return the name of the kind of file that a path is.
 
@@ -83,8 +92,7 @@ def detect_format(path: Path) -> str:
         ValueError: if it is none that is known, with the list of those that are.
         OSError: if it cannot be opened.
     """
-    if not path.exists():
-        raise FileNotFoundError(2, "no such file or folder of labels", str(path))
+    check_labels_there(path)
     names = _names(path)
     for name, kind in FORMATS.items():
         if kind.matches(path, names):

@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from pbrl.dataset_identity import check_same_dataset
 from pbrl.feedback import Answers, FeedbackStore, LabelledQueries
 from pbrl.offline.dataset import OfflineDataset
 from pbrl.offline.labels.origins import canonical, origin
@@ -54,6 +55,7 @@ def to_feedback(table: LabelTable, dataset: OfflineDataset) -> FeedbackStore:
     ids = store.ask(locate(table, dataset), step=0)
     store.answer(Answers(ids, *_answers(table, "cpu"), table.annotators))
     store.notes += table.notes
+    store.dataset = dataset.identity()
     return store
 
 
@@ -67,11 +69,15 @@ def locate(table: LabelTable | ScoreTable, dataset: OfflineDataset) -> SegmentIn
     """Return where the segments of a table lie in a dataset, `[answer, 2]` or `[segment]`.
 
     Raises:
-        ValueError: if they do not lie there, naming the file, and the dataset that is needed where
-            the file tells it.
+        ValueError: if they do not lie there or the file says that they are of another dataset,
+            naming the file, and the dataset that is needed where the file tells it.
     """
     find = {"rows": _by_rows, "episodes": _by_episodes, "content": _by_content}[table.named_by]
     try:
+        if table.identity is not None:
+            check_same_dataset(
+                table.identity, dataset.info.name, dataset.replay, _take_over(table, dataset)
+            )
         return find(table, dataset).to(dataset.replay.device)
     except ValueError as error:
         raise ValueError(f"{table.source} and the dataset {dataset.info.name}: {error}") from error
@@ -82,12 +88,22 @@ def need_dataset(table: LabelTable | ScoreTable) -> str:
     if table.named_by == "content":
         return f"{table.source} holds its segments itself and is its own dataset"
     if table.named_by == "episodes":
-        return f"{table.source} names segments by episode of the dataset that was labelled"
+        which = "the dataset that was labelled" if table.identity is None else table.identity
+        return f"{table.source} names segments by episode of {which}"
     name = getattr(table, "dataset", None)
     if name is None:
         return f"{table.source} counts rows of the dataset that was labelled"
     where = origin(name) or f"a dataset called {name}"
     return f"{table.source} counts rows of {name}: it needs {where}"
+
+
+def _take_over(table: LabelTable | ScoreTable, dataset: OfflineDataset) -> str:
+    """Return a sentence on labels of the same episodes that were written anew."""
+    return (
+        "If these are the same episodes in another form, write the labels down as theirs: `pbrl "
+        f"label import {table.source} NEW.npz --dataset DATASET --other-dataset`, with the path or "
+        f"name of {dataset.info.name}"
+    )
 
 
 def _by_rows(table: LabelTable | ScoreTable, dataset: OfflineDataset) -> SegmentIndex:

@@ -24,7 +24,8 @@ def load_preferences(
 ) -> StoredPreferences:
     """Return the labels of a file or folder of any known kind as learners draw them.
 
-    What a record notes of its labels, such as a doubt, is warned of.
+    What a record notes of its labels, such as a doubt, is warned of, and so are labels that name
+    episodes without saying of which dataset, since those of another one may be there as well.
 
     Args:
         path: the labels.
@@ -40,7 +41,16 @@ def load_preferences(
     table = read_labels(path, score=score)
     for note in table.notes if isinstance(table, LabelTable) else ():
         warnings.warn(f"{path}: {note}", RuntimeWarning, stacklevel=2)
-    return to_preferences(table, dataset)
+    preferences = to_preferences(table, dataset)
+    if table.named_by == "episodes" and table.identity is None:
+        warnings.warn(
+            f"{path} does not say which dataset its labels are of, and they are taken for those of "
+            f"{dataset.info.name}; `pbrl label import {path} NEW.npz --dataset DATASET` writes it "
+            "down",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return preferences
 
 
 def load_feedback(path: Path | str, dataset: OfflineDataset) -> FeedbackStore:

@@ -30,4 +30,5 @@ def record_table(store: FeedbackStore, source: str) -> LabelTable:
         num_pending=len(store.pending()),
         times=state["times"][rows].numpy(),
         notes=tuple(store.notes),
+        identity=store.dataset,
     )

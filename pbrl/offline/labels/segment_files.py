@@ -1,8 +1,10 @@
 """NPZ files that hold the segments themselves: pairs with labels, and segments with scores."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from pbrl.replay import ReplayBuffer
 
 PAIR_KEYS = ("obs_1", "obs_2", "action_1", "action_2", "label")
 PAIR_REWARDS = ("reward_1", "reward_2")
+ANNOTATOR, WEIGHT = "annotator", "weight"  # of each answer, in files that this project writes
 SEGMENT_KEYS = ("obs", "action", "reward")
 SCORES = ("rl_sum", "rl_dis_sum", "rl_dir", "rl_dis_dir", "rl_lp", "rl_l2")
 DEFAULT_SCORE = "rl_sum"  # the regret that CPL learns from (Hejna et al. 2024)
@@ -43,6 +46,12 @@ class SegmentArrays:
         """Return a number for each segment that equal segments share, whatever file they are in."""
         return segment_digests(self.observations, self.actions)
 
+    def episodes(self) -> Int[np.ndarray, " segment"]:
+        """Return which episode of `segment_dataset` each segment is."""
+        _, places, which = np.unique(self.digests(), return_index=True, return_inverse=True)
+        episodes: Int[np.ndarray, " segment"] = places.argsort().argsort()[which.reshape(-1)]
+        return episodes
+
 
 def segment_digests(
     observations: Float[np.ndarray, "segment time obs"],
@@ -61,9 +70,10 @@ def read_pairs(path: Path) -> tuple[SegmentArrays, LabelTable]:
     """Read pairs as IPL's and CPL's files hold them (Hejna and Sadigh 2023; Hejna et al. 2024).
 
     The keys are obs_1, obs_2 `[query, time, obs]`, action_1, action_2 and label, the probability
-    that the second segment is preferred: this project's own convention. CPL's older files have
-    reward_1 and reward_2 as well. Its code turns their pairs into twice as many segments scored
-    1 - label and label; here they stay pairs, since segments of two queries were never compared.
+    that the second segment is preferred: this project's own convention. Files that it writes may
+    have weight and annotator `[query]`, CPL's older files reward_1 and reward_2. Its code turns
+    their pairs into twice as many segments scored 1 - label and label; here they stay pairs, since
+    segments of two queries were never compared.
 
     Returns:
         The segments, first and second one of each query in turn, and the table of labels.
@@ -71,8 +81,11 @@ def read_pairs(path: Path) -> tuple[SegmentArrays, LabelTable]:
     Raises:
         ValueError: naming the file, the key, what came and what was expected.
     """
-    has_rewards = set(PAIR_REWARDS) <= npz_names(path)
-    arrays = read_npz(path, (*PAIR_KEYS, *PAIR_REWARDS) if has_rewards else PAIR_KEYS)
+    names = npz_names(path)
+    has_rewards = set(PAIR_REWARDS) <= names
+    told = [name for name in (ANNOTATOR, WEIGHT) if name in names]
+    wanted = (*PAIR_KEYS, *(PAIR_REWARDS if has_rewards else ()), *told)
+    arrays = read_npz(path, wanted, texts=(ANNOTATOR,))
     if not has_rewards:
         seen = (arrays["obs_1"], arrays["obs_2"])
         arrays |= {
@@ -102,7 +115,32 @@ def read_pairs(path: Path) -> tuple[SegmentArrays, LabelTable]:
     )
     digests = segments.digests().reshape(-1, 2, 1)
     annotator = next((name for name in ("script", "human") if name in path.stem), "unknown")
-    return segments, label_table(digests, "content", labels, annotator=annotator, source=str(path))
+    table = label_table(digests, "content", labels, annotator=annotator, source=str(path))
+    return segments, replace(table, **_told(path, {name: arrays[name] for name in told}, labels))
+
+
+def _told(
+    path: Path, arrays: Mapping[str, np.ndarray], labels: Float[np.ndarray, " query"]
+) -> dict[str, Any]:
+    """Return the fields of a table that hold who gave each answer, and its weight."""
+    for name, array in arrays.items():
+        if array.shape != labels.shape:
+            raise ValueError(
+                f"{path}: {name} must have one entry per query, {len(labels)}, found shape "
+                f"{array.shape}"
+            )
+    fields: dict[str, Any] = {}
+    if WEIGHT in arrays:
+        weights = arrays[WEIGHT].astype(np.float64)
+        refused = ~(np.isfinite(weights) & (weights >= 0))
+        if refused.any():
+            raise ValueError(
+                f"{path}: {WEIGHT} must be finite and not negative, found {weights[refused][0]}"
+            )
+        fields["weights"] = weights
+    if ANNOTATOR in arrays:
+        fields["annotators"] = tuple(arrays[ANNOTATOR].tolist())
+    return fields
 
 
 def read_scored_segments(path: Path, score: str | None = None) -> tuple[SegmentArrays, ScoreTable]:
@@ -189,6 +227,7 @@ def segment_dataset(segments: SegmentArrays, path: Path) -> OfflineDataset:
     In a folder that bears the name of a D4RL dataset, as IPL's do, environment and reference scores
     are that dataset's.
     """
+    folder = path.absolute().parent.name  # also of a file named without its folder
     digests = segments.digests()
     _, places = np.unique(digests, return_index=True)
     places = np.sort(places)
@@ -202,9 +241,9 @@ def segment_dataset(segments: SegmentArrays, path: Path) -> OfflineDataset:
         lengths=torch.full((num_segments,), length),
         terminated=torch.zeros(num_segments, dtype=torch.bool),
     )
-    source = d4rl_name(path.parent.name)
+    source = d4rl_name(folder)
     info = DatasetInfo(
-        name=f"{path.parent.name}/{path.stem}",
+        name=f"{folder}/{path.stem}",
         family="pairs",
         env=D4RL_DATASETS[source].env if source else None,
         reference=reference_scores(source) if source else None,

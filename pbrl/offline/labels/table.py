@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from pbrl.dataset_identity import DatasetIdentity
+
 NamedBy = Literal["rows", "episodes", "content"]
 """How a file names a segment: by its first row in a numbering of the dataset and its length, by
 episode, first step and length, or, where the file holds the segments, by a digest of them."""
@@ -29,6 +31,7 @@ class LabelTable:
         num_pending: queries in the file that nobody answered yet.
         times: when each answer was given, in seconds since 1970, where the file tells it.
         notes: what the file says of its labels, such as a doubt.
+        identity: the dataset whose episodes are meant, where the file tells it.
     """
 
     segments: Int[np.ndarray, "answer two key"]
@@ -41,6 +44,7 @@ class LabelTable:
     num_pending: int = 0
     times: Float[np.ndarray, " answer"] | None = None
     notes: tuple[str, ...] = ()
+    identity: DatasetIdentity | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -56,6 +60,7 @@ class ScoreTable:
         scores: higher is better.
         source: the file, for messages.
         score_name: which of a file's scores these are.
+        identity: as in `LabelTable`.
     """
 
     segments: Int[np.ndarray, "segment key"]
@@ -63,6 +68,7 @@ class ScoreTable:
     scores: Float[np.ndarray, " segment"]
     source: str
     score_name: str = "score"
+    identity: DatasetIdentity | None = None
 
     def __len__(self) -> int:
         return len(self.scores)

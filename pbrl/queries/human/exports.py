@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from sqlalchemy import Connection
 
+from pbrl.offline.labels.export import save_pairs
 from pbrl.queries.human.answers import GivenAnswer, current_answers
 from pbrl.queries.human.asking import read_segments
 from pbrl.queries.human.kinds import PAIR_KINDS, describe
-from pbrl.queries.human.labels import Aggregate, aggregated_labels
+from pbrl.queries.human.labels import Aggregate, QueryLabel, aggregated_labels
 from pbrl.queries.human.recorded import RecordedSegment
 from pbrl.queries.human.records import read_places
 from pbrl.queries.human.studies import Study
 from pbrl.queries.human.votes import first_answers
+from pbrl.segments import Segments
 
 
 def write_pairs(
@@ -30,7 +33,8 @@ def write_pairs(
     A ranking of K segments counts as its K (K - 1) / 2 pairs, by whoever ranked them.
 
     The keys are obs_1, obs_2, action_1, action_2 and label (the probability that the second is
-    preferred), as in the files of Hejna and Sadigh 2023. `pbrl fit` and `pbrl label` read it, and
+    preferred), as in the files of Hejna and Sadigh 2023, annotator and, where they differ, weight.
+    `pbrl fit` and `pbrl label` read it, and
     nothing else is needed to learn from it.
 
     Raises:
@@ -44,13 +48,25 @@ def write_pairs(
         rows = [pair for answer in answers for pair in _ranked_pairs(connection, answer)]
     else:
         labels = [one for one in aggregated_labels(answers, aggregate) if not np.isnan(one.label)]
-        rows = [(read_segments(connection, one.query_id), one.label) for one in labels]
-    _check_lengths(study, [pair for pair, _ in rows])
-    arrays = {"label": np.array([label for _, label in rows])}
-    for place in (0, 1):
-        arrays[f"obs_{place + 1}"] = np.stack([pair[place].observations for pair, _ in rows])
-        arrays[f"action_{place + 1}"] = np.stack([pair[place].actions for pair, _ in rows])
-    np.savez_compressed(path, allow_pickle=False, **arrays)
+        rows = [(read_segments(connection, one.query_id), one) for one in labels]
+    lists = [pair for pair, _ in rows]
+    _check_lengths(study, lists)
+    observations = np.array([[segment.observations for segment in pair] for pair in lists])
+    actions = np.array([[segment.actions for segment in pair] for pair in lists])
+    shape = observations.shape[:-1]
+    segments = Segments(
+        torch.from_numpy(observations),
+        torch.from_numpy(actions),
+        torch.ones(shape, dtype=torch.bool),
+        torch.zeros(shape),
+    )
+    save_pairs(
+        path,
+        segments,
+        np.array([label.label for _, label in rows]),
+        weights=np.array([label.weight for _, label in rows]),
+        annotators=[label.annotator for _, label in rows],
+    )
     return len(rows)
 
 
@@ -85,13 +101,22 @@ def write_graded(connection: Connection, study: Study, path: Path) -> int:
 
 def _ranked_pairs(
     connection: Connection, answer: GivenAnswer
-) -> list[tuple[list[RecordedSegment], float]]:
+) -> list[tuple[list[RecordedSegment], QueryLabel]]:
     """Return every pair of a ranking, in the query's own order, with its label."""
     if answer.value is None:
         return []
     segments, grades = read_segments(connection, answer.query_id), _grades(answer)
     return [
-        ([segments[first], segments[second]], float(grades[second] > grades[first]))
+        (
+            [segments[first], segments[second]],
+            QueryLabel(
+                query_id=answer.query_id,
+                label=float(grades[second] > grades[first]),
+                weight=1.0,
+                annotator=answer.annotator,
+                time=answer.answered_at,
+            ),
+        )
         for first, second in combinations(range(len(segments)), 2)
     ]
 

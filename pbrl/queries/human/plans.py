@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pbrl.checks import check_seed
 from pbrl.feedback import TIE
 from pbrl.offline.dataset import OfflineDataset
 from pbrl.offline.labels.segment_files import read_pairs
@@ -34,6 +35,7 @@ class DrawConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         for name in ("num_queries", "segment_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -109,12 +111,13 @@ def _read_pairs(
         raise ValueError(f"{path} holds pairs; a study of {config.kind}s draws from a dataset")
     arrays, table = read_pairs(path)
     labels = np.where(np.isnan(table.labels), TIE, table.labels)
+    episodes = arrays.episodes().tolist()  # as the file's own dataset counts them
     for row, label in enumerate(labels.tolist()):
         segments = [
             RecordedSegment(
                 observations=arrays.observations[2 * row + place],
                 actions=arrays.actions[2 * row + place],
-                episode=2 * row + place,
+                episode=episodes[2 * row + place],
             )
             for place in (0, 1)
         ]

@@ -12,7 +12,7 @@ from pbrl.queries.human import tables
 from pbrl.queries.human.answers import GivenAnswer, current_answers
 from pbrl.queries.human.kinds import PAIR_KINDS
 from pbrl.queries.human.labels import Aggregate, aggregated_labels
-from pbrl.queries.human.studies import Study
+from pbrl.queries.human.studies import Study, noted_dataset
 from pbrl.queries.human.votes import first_answers
 from pbrl.segments import SegmentIndex
 
@@ -80,6 +80,7 @@ def feedback_record(
     answers = first_answers(current_answers(connection, study.id))
     labels = aggregated_labels(answers, aggregate)
     names = list(dict.fromkeys(label.annotator for label in labels))
+    dataset = noted_dataset(connection, study.id)
     store = FeedbackStore()
     index = places.index
     store.load_state_dict(
@@ -92,6 +93,7 @@ def feedback_record(
             "times": torch.tensor([label.time for label in labels], dtype=torch.float64),
             "annotator": torch.tensor([names.index(label.annotator) for label in labels]).long(),
             "names": names,
+            "dataset": None if dataset is None else dataset.plain(),
         }
     )
     return store

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, insert, select, update
 
+from pbrl.dataset_identity import DatasetIdentity
 from pbrl.lookup import suggest
 from pbrl.queries.human import tables
 from pbrl.queries.human.errors import Conflict, NotFound
@@ -16,6 +17,7 @@ from pbrl.queries.human.kinds import KINDS, FeedbackKind
 
 StudyState = Literal["open", "paused", "closed"]
 
+_DRAWN = "drawn"  # the event that notes a dataset
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MAX_TEXT = 20_000
 _MAX_ITEMS = 9  # segments of a ranking and classes of a rating: one key each
@@ -212,6 +214,19 @@ def record_event(
             created_at=time.time(),
         )
     )
+
+
+def note_dataset(connection: Connection, study_id: int, dataset: DatasetIdentity) -> None:
+    """Write down whose episodes the study's queries name."""
+    record_event(connection, study_id, _DRAWN, dataset.plain())
+
+
+def noted_dataset(connection: Connection, study_id: int) -> DatasetIdentity | None:
+    """Return whose episodes the study's queries name; None if that was not noted or is several."""
+    event = tables.happening.c
+    rows = select(event.detail).where(event.study_id == study_id, event.kind == _DRAWN)
+    noted = {DatasetIdentity.from_plain(detail) for (detail,) in connection.execute(rows)}
+    return noted.pop() if len(noted) == 1 else None
 
 
 def _study(row: Mapping[Any, Any]) -> Study:

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from pbrl.commands.label import main
 from pbrl.commands.label.report import ReportOptions
 from pbrl.feedback import FeedbackStore
-from pbrl.offline.labels import detect_format, load_pairs, load_preferences
+from pbrl.offline.labels import detect_format, load_pairs, load_preferences, read_labels
 from tests.offline.labels.builders import (
     clean_offline_rlhf,
     cpl_file,
@@ -56,6 +57,23 @@ def test_rows_with_their_dataset_become_a_record(tmp_path, capsys):
     dataset = pairs_file(tmp_path / "pairs.npz")
     with pytest.raises(ValueError, match="family pairs have no rows"):
         main(["import", str(folder), str(tmp_path / "out.npz"), "--dataset", str(dataset)])
+
+
+def test_labels_of_another_dataset_are_taken_over_only_when_told_so(pairs, tmp_path):
+    other = pairs_file(tmp_path / "other.npz", **pair_arrays(num_queries=20, seed=1))
+    main(["import", str(pairs[0]), str(tmp_path / "of-pairs.npz")])
+    scores = tmp_path / "scores.npz"
+    main(["import", str(cpl_file(tmp_path / "mw.npz")), str(scores)])
+    for number, record in enumerate((tmp_path / "of-pairs.npz", scores)):
+        words = [str(record), str(tmp_path / f"new{number}.npz"), "--dataset", str(other)]
+        for verb in ("import", "export") if record != scores else ("import",):
+            with pytest.raises(ValueError, match="the labels are of another dataset"):
+                main([verb, *words])
+        assert not (tmp_path / f"new{number}.npz").exists()
+        main(["import", *words, "--other-dataset"])
+        dataset = load_pairs(other).dataset
+        assert read_labels(tmp_path / f"new{number}.npz").identity == dataset.identity()
+        load_preferences(tmp_path / f"new{number}.npz", dataset)
 
 
 def test_export_in_every_kind(pairs, tmp_path):
@@ -120,10 +138,57 @@ def test_a_report_of_scored_segments(tmp_path, capsys):
     assert "mw.npz" in output
 
 
+def test_files_of_two_kinds_are_compared_once_the_advice_is_followed(pairs, tmp_path, capsys):
+    record = tmp_path / "record.npz"
+    main(["import", str(pairs[1]), str(record)])
+    advice = f"`pbrl label export {record} PAIRS.npz --dataset DATASET`"
+    for files in ((pairs[0], record), (record, pairs[0])):
+        with pytest.raises(ValueError, match=re.escape(advice)):
+            main(["report", *map(str, files), "--splits", "0"])
+    main(["export", str(record), str(tmp_path / "p.npz"), "--dataset", str(pairs[1])])
+    capsys.readouterr()
+    main(["report", str(pairs[0]), str(tmp_path / "p.npz"), "--splits", "0"])
+    assert re.search(r"the two files +\| 20 ", capsys.readouterr().out)
+    scores = cpl_file(tmp_path / "mw.npz")
+    with pytest.raises(ValueError, match="mw.npz holds scores of segments, not labels of pairs"):
+        main(["report", str(pairs[0]), str(scores), "--splits", "0"])
+
+
+def test_a_file_without_answers_makes_no_record(pairs, tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("episode_0,start_0,length_0,episode_1,start_1,length_1,label\n")
+    with pytest.raises(ValueError, match="labels.csv holds no answer: expected one at least"):
+        main(["import", str(path), str(tmp_path / "out.npz"), "--dataset", str(pairs[0])])
+    assert not (tmp_path / "out.npz").exists()
+
+
+def test_who_labelled_and_the_weight_go_with_exported_pairs(pairs, tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text(
+        "episode_0,start_0,length_0,episode_1,start_1,length_1,label,weight,annotator\n"
+        "0,0,4,1,0,4,1,0.5,ada\n2,0,4,3,0,4,skip,1,eve\n2,0,4,3,0,4,0,1,ben\n"
+    )
+    out = tmp_path / "out.npz"
+    main(["export", str(path), str(out), "--dataset", str(pairs[0])])
+    table = read_labels(out)
+    assert (table.annotators, table.weights.tolist()) == (("ada", "ben"), [0.5, 1.0])
+    assert load_pairs(out).preferences.labelled.weights.tolist() == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("verb", ["import", "export"])
+def test_no_file_is_written_over(pairs, tmp_path, verb):
+    taken = tmp_path / "taken.npz"
+    taken.write_text("the only copy")
+    with pytest.raises(FileExistsError, match="taken.npz is there already; choose another name"):
+        main([verb, "nowhere.npz", str(taken)])  # before anything is read
+    assert taken.read_text() == "the only copy"
+    with pytest.raises(ValueError, match="out must end in .*got b.txt"):
+        main([verb, "nowhere.npz", "b.txt"])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["import", "a", "b.csv"], "out must end in .npz, got b.csv"),
         (["import", "a", "b.npz", "--kind", "x"], "kind must be one of record"),
         (["report"], "Required options"),
     ],

@@ -9,7 +9,7 @@ from pbrl.commands.label import main
 from pbrl.commands.label.study.opened import opened
 from pbrl.feedback import FeedbackStore
 from pbrl.graded_file import load_graded
-from pbrl.offline.labels import load_pairs, load_preferences
+from pbrl.offline.labels import load_pairs, load_preferences, read_labels
 from pbrl.offline.load import load_dataset
 from pbrl.queries.human import hand_out, record_answer, tables
 from pbrl.queries.human.people import find_by_token
@@ -123,6 +123,12 @@ def test_what_people_said_goes_back_into_learning(study, tmp_path):
     assert "12 labelled pairs" in study("export", "hop", "one.npz", "--aggregate", "majority")
     loaded = load_pairs(tmp_path / "one.npz")
     assert loaded.preferences.labelled.labels.tolist() == [1.0] * 12
+    assert set(read_labels(tmp_path / "out" / "each.npz").annotators) == {"ada", "ben"}
+    study("export", "hop", "weighed.npz", "--aggregate", "reliability")
+    record = study("export", "hop", "w.npz", "--aggregate", "reliability", "--holds", "record")
+    assert "15 labels" in record
+    weights = FeedbackStore.load(tmp_path / "w.npz").labelled().weights
+    assert read_labels(tmp_path / "weighed.npz").weights.tolist() == pytest.approx(weights.tolist())
     assert "15 labels of 12 queries" in study("export", "hop", "r.npz", "--holds", "record")
     assert FeedbackStore.load(tmp_path / "r.npz").num_labelled == 15
     assert "15 answers" in study("export", "hop", "answers.csv")
@@ -138,6 +144,23 @@ def test_a_record_goes_with_the_dataset_that_was_drawn_from(study, pairs, tmp_pa
     preferences = load_preferences(tmp_path / "record.npz", load_dataset(str(pairs)))
     assert preferences.labelled.labels.tolist() == [1.0] * 6
     assert preferences.labelled.index.length.tolist() == [[3, 3]] * 6
+    other = pairs_file(tmp_path / "other.npz", **pair_arrays(num_queries=12, seed=1))
+    with pytest.raises(ValueError, match="the labels are of another dataset"):
+        load_preferences(tmp_path / "record.npz", load_dataset(str(other)))
+
+
+def test_a_record_of_listed_pairs_names_the_segments_of_their_file(study, tmp_path):
+    arrays = pair_arrays(num_queries=4)
+    for name in ("obs", "action"):  # a segment that is there twice is one episode of the file
+        arrays[f"{name}_1"][2] = arrays[f"{name}_2"][0]
+    twice = pairs_file(tmp_path / "twice.npz", **arrays)
+    study.created = study("create", "twice", "--pairs", str(twice), "--invite", "ada")
+    label(study, "ada", second, number=4, of="twice")
+    study("export", "twice", "record.npz", "--holds", "record")
+    dataset, own = load_pairs(twice)
+    found = load_preferences(tmp_path / "record.npz", dataset).labelled
+    assert found.index.episode.tolist() == own.labelled.index.episode.tolist()
+    assert len(found.index.episode.unique()) == 7
 
 
 def test_rankings_are_exported_with_grades_and_as_pairs(study, pairs, tmp_path):

@@ -47,7 +47,11 @@ def tasks(tmp_path):
     whole = torch.full((24,), STEPS)
     index = SegmentIndex(torch.arange(24), torch.zeros_like(whole), whole)
     labels = tmp_path / "scores.npz"
-    save_scores(labels, ScoredSegments(index, dataset.replay.gather(index).true_returns()))
+    save_scores(
+        labels,
+        ScoredSegments(index, dataset.replay.gather(index).true_returns()),
+        dataset.identity(),
+    )
     return source, str(labels)
 
 
@@ -58,7 +62,9 @@ def test_labels_go_from_one_task_to_another(tasks, tmp_path, capsys):
     main(["transfer", source, target, "--labels", labels, "--out", str(out), "--segments", "12",
           "--rounds", "2", "--pairs", "20", "--anchor", "progress",
           "--transport.epsilon", "0.1"])  # fmt: skip
-    assert FeedbackStore.load(out).num_labelled == 20
+    store = FeedbackStore.load(out)
+    assert store.num_labelled == 20
+    assert store.dataset == load_dataset(target).identity()
     report = json.loads(out.with_suffix(".json").read_text())
     assert report["accuracy"] > 0.9
     assert report["config"]["transport"]["epsilon"] == 0.1

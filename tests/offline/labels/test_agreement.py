@@ -110,7 +110,7 @@ def test_a_table_agrees_with_itself_and_disagrees_with_its_opposite(answers):
 
 
 def test_tables_that_cannot_be_compared():
-    with pytest.raises(ValueError, match="names segments by rows and labels by episodes"):
+    with pytest.raises(ValueError, match="by rows and labels by episodes.*label import labels NEW"):
         agree(table((0, 1, 1.0)), table((0, 1, 1.0), named_by="episodes"))
     with pytest.raises(ValueError, match="labels hopper and labels labels walker"):
         agree(table((0, 1, 1.0), dataset="hopper"), table((0, 1, 1.0), dataset="walker"))

@@ -4,8 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
-from pbrl.offline.labels import load_preferences
+from pbrl.offline.labels import load_preferences, save_scores
+from pbrl.pairs import ScoredSegments
+from pbrl.segments import SegmentIndex
 from tests.offline.labels.builders import (
     clean_offline_rlhf,
     cpl_file,
@@ -25,7 +28,9 @@ def csv_file(path):
 
 def scores_file(path):
     index = np.array([[0, 0, 5], [1, 3, 5], [1, 10, 5]])
-    np.savez(path, index=index, scores=np.array([1.0, 2.0, 3.0]))
+    segments = SegmentIndex(*torch.from_numpy(index).unbind(-1))
+    scored = ScoredSegments(segments, torch.tensor([1.0, 2.0, 3.0]))
+    save_scores(path, scored, make_dataset().identity())
     return path
 
 
@@ -34,6 +39,11 @@ def record_file(path):
 
     load_feedback(csv_file(path.with_suffix(".csv")), make_dataset()).save(path)
     return path
+
+
+def annotated_file(path):
+    told = {"annotator": np.array(["ann", "bob", "ann"]), "weight": np.array([1.0, 0.5, 2.0])}
+    return pairs_file(path, **told)
 
 
 WRITERS = {
@@ -45,6 +55,7 @@ WRITERS = {
     "csv": lambda path: csv_file(path / "labels.csv"),
     "scores": lambda path: scores_file(path / "scores.npz"),
     "record": lambda path: record_file(path / "record.npz"),
+    "annotated pairs": lambda path: annotated_file(path / "annotated.npz"),
 }
 
 
@@ -71,7 +82,7 @@ def test_changed_files_load_cleanly_or_are_refused(tmp_path, kind):
     rng = np.random.default_rng(list(WRITERS).index(kind))
     source = WRITERS[kind](tmp_path / "valid" if (tmp_path / "valid").mkdir() is None else tmp_path)
     dataset = make_dataset()
-    if kind in ("pairs", "cpl"):
+    if kind in ("pairs", "cpl", "annotated pairs"):
         from pbrl.offline.labels import load_pairs
 
         dataset = load_pairs(source).dataset

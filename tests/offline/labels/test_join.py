@@ -15,6 +15,8 @@ from pbrl.offline.labels import (
     read_labels,
     save_scores,
 )
+from pbrl.offline.labels.agreement import agree
+from pbrl.offline.labels.export import export_labels
 from pbrl.offline.labels.join import need_dataset
 from pbrl.offline.labels.origins import origin
 from pbrl.offline.load import load_dataset
@@ -276,3 +278,57 @@ def test_rows_of_a_d4rl_file_are_those_of_its_q_learning_view(tmp_path):
     preference_transformer(folder, labels=[0], first=[5], second=[9], name="num1_q5")
     with pytest.raises(ValueError, match="1 of 2 segments leave their episode; .* row 5"):
         load_preferences(folder, dataset)
+
+
+LABELS = f"{EPISODES}\n0,1,5,1,2,5,1\n1,0,9,0,0,9,0\n"
+
+
+def records_of(dataset, tmp_path):
+    """A record and a file of scores that say that they are of the dataset."""
+    load_feedback(csv(tmp_path, LABELS), dataset).save(tmp_path / "record.npz")
+    index = SegmentIndex(torch.tensor([0, 1]), torch.tensor([0, 3]), torch.tensor([5, 5]))
+    scored = ScoredSegments(index, torch.tensor([1.0, 2.0]))
+    save_scores(tmp_path / "scores.npz", scored, dataset.identity())
+    return tmp_path / "record.npz", tmp_path / "scores.npz"
+
+
+def test_labels_of_another_dataset_are_refused_although_their_indices_fit(tmp_path, recwarn):
+    mine, other = make_dataset(name="mine"), make_dataset(name="other", seed=1)
+    for path in records_of(mine, tmp_path):
+        assert read_labels(path).identity == mine.identity()
+        assert len(load_preferences(path, make_dataset(name="mine, renamed"))) == 2
+        with pytest.raises(ValueError, match="the labels are of another dataset") as error:
+            load_preferences(path, other)
+        for word in (path.name, str(mine.identity()), str(other.identity()), "--other-dataset"):
+            assert word in str(error.value)
+    with pytest.raises(ValueError, match="of another dataset"):
+        export_labels(read_labels(tmp_path / "record.npz"), tmp_path / "out.csv", other)
+    assert not list(recwarn)
+
+
+def test_labels_that_do_not_say_of_what_they_are_are_taken_with_a_warning(tmp_path, dataset):
+    path = csv(tmp_path, LABELS)
+    store = load_feedback(path, dataset)
+    store.dataset = None  # as records were
+    store.save(tmp_path / "old.npz")
+    for file in (path, tmp_path / "old.npz"):
+        with pytest.warns(RuntimeWarning, match=f"{file.name} does not say which dataset"):
+            assert len(load_preferences(file, dataset)) == 2
+
+
+def test_a_file_of_scores_with_a_strange_dataset_is_refused(tmp_path, dataset):
+    _, path = records_of(dataset, tmp_path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    for strange in (np.frombuffer(b"{}", np.uint8), np.zeros(3), np.frombuffer(b"\xff", np.uint8)):
+        np.savez(path, **arrays | {"dataset": strange})
+        with pytest.raises(ValueError, match="scores.npz: dataset cannot be read"):
+            read_labels(path)
+
+
+def test_two_files_of_different_datasets_are_not_compared(tmp_path, dataset):
+    ours = read_labels(records_of(dataset, tmp_path)[0])
+    (tmp_path / "b").mkdir()
+    theirs = read_labels(records_of(make_dataset(seed=1), tmp_path / "b")[0])
+    with pytest.raises(ValueError, match="labels of two datasets have no pairs in common"):
+        agree(ours, theirs)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -108,6 +110,14 @@ NAN = np.full((3, 4, 2), np.nan)
         ({"action_1": np.zeros((3, 5, 1))}, "must agree on segments and time"),
         ({"action_1": np.full((3, 4, 1), "a")}, "action_1 cannot be read"),
         ({"reward_1": np.zeros((3, 4)), "reward_2": np.zeros((3, 5))}, "reward_2 must agree"),
+        ({"annotator": np.array(["ada", "ben"])}, r"annotator must have one entry .* shape \(2,\)"),
+        ({"annotator": np.ones(3)}, "annotator cannot be read: .* expected text"),
+        ({"annotator": np.full(3, 2**31 - 1, np.uint32).view("<U1")}, "annotator cannot be read"),
+        (
+            {"weight": np.array([1.0, -1.0, 1.0])},
+            "weight must be finite .*, found -1",
+        ),
+        ({"weight": np.array(["1"] * 3)}, "weight cannot be read: .* expected numbers"),
     ],
 )
 def test_bad_pairs_are_refused(tmp_path, changes, message):
@@ -137,6 +147,14 @@ def test_a_kind_without_segments_is_no_dataset(tmp_path):
     path.write_text("start_0,start_1,length,label\n0,5,5,1\n")
     with pytest.raises(ValueError, match="of the kind csv, which does not hold its segments"):
         load_pairs(path)
+
+
+def test_a_file_named_without_its_folder_is_the_same_dataset(tmp_path, monkeypatch):
+    path = pairs_file(tmp_path / "hopper-medium-expert-v2" / "seg.npz")
+    monkeypatch.chdir(path.parent)
+    for name in (path, Path("seg.npz"), Path("../hopper-medium-expert-v2/seg.npz")):
+        info = load_pairs(name).dataset.info
+        assert (info.name, info.env) == ("hopper-medium-expert-v2/seg", "gym/Hopper-v4")
 
 
 def test_what_came_after_a_segment_is_not_known(tmp_path):

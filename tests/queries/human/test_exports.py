@@ -65,6 +65,11 @@ def test_pairs_hold_their_segments(labelled, tmp_path):
     assert segments.observations.shape == (4, 5, 3)
     assert labels.labels[0] == 0.5
     assert np.isin(labels.labels, [0, 0.5, 1]).all()
+    assert set(labels.annotators) == {"ada"}
+    assert labels.weights.tolist() == [1.0, 1.0]
+    with labelled.database.reading() as connection:
+        write_pairs(connection, labelled.study, path, "majority")
+    assert set(read_pairs(path)[1].annotators) == {"majority"}
 
 
 def test_rankings_and_ratings_hold_their_segments(sqlite_bench, tmp_path):
@@ -83,6 +88,7 @@ def test_rankings_and_ratings_hold_their_segments(sqlite_bench, tmp_path):
     assert graded.index.shape == (1, 3)
     assert (graded.num_classes, graded.annotators) == (None, ("ada",))
     assert read_pairs(path)[1].labels.tolist() == [0.0, 1.0, 1.0]  # 0 > 1, 2 > 0, 2 > 1
+    assert read_pairs(path)[1].annotators == ("ada",) * 3
     bench = sqlite_bench(kind="rating")
     bench.ask(2)
     ben = bench.invite("ben")

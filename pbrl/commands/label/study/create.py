@@ -1,8 +1,7 @@
 """`pbrl label study create`: start a study and invite people."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +9,15 @@ import tyro
 from rich.console import Console
 
 from pbrl.commands.label.study.links import OWNER, print_link
+from pbrl.dataset_identity import DatasetIdentity
 from pbrl.envs import parse_id
+from pbrl.offline.labels import load_pairs
 from pbrl.offline.load import load_dataset
 from pbrl.queries.human import add_queries, create_study, invite
 from pbrl.queries.human.asking import NewQuery
 from pbrl.queries.human.places import STUDIES, StudyPlace
 from pbrl.queries.human.plans import DrawConfig, drawn_queries, gold_pairs, listed_pairs
-from pbrl.queries.human.studies import StudyConfig
+from pbrl.queries.human.studies import StudyConfig, note_dataset
 from pbrl.queries.human.web.settings import check_url
 
 
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str]) -> None:
         prog="pbrl label study create",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    queries = list(_queries(options))  # a file that does not fit leaves no study behind
+    queries, dataset = _queries(options)  # a file that does not fit leaves no study behind
     place = StudyPlace(
         name=options.name, studies=options.studies, database_url=options.database_url
     )
@@ -94,6 +95,8 @@ def main(arguments: Sequence[str]) -> None:
     with database.writing() as connection:
         study = create_study(connection, options.name, options.study)
         number = add_queries(connection, study, queries)
+        if dataset is not None:
+            note_dataset(connection, study.id, dataset)
         tokens = [
             (name, invite(connection, study.id, name, role)[1])  # type: ignore[arg-type]
             for name, role in people
@@ -108,13 +111,16 @@ def main(arguments: Sequence[str]) -> None:
     console.print(f"serve it: pbrl label serve {options.name}{words}", markup=False)
 
 
-def _queries(options: CreateOptions) -> Iterator[NewQuery]:
-    config, parts = options.study, []
+def _queries(options: CreateOptions) -> tuple[list[NewQuery], DatasetIdentity | None]:
+    """Return what is asked, and the dataset whose episodes it names."""
+    config, queries, identity = options.study, [], None
     if options.pairs is not None:
-        parts.append(list(listed_pairs(options.pairs, config))[: options.limit])
+        queries += list(listed_pairs(options.pairs, config))[: options.limit]
+        identity = load_pairs(options.pairs).dataset.identity()
     if options.dataset is not None:
         dataset = load_dataset(options.dataset)
-        parts.append(list(drawn_queries(dataset, config, options.draw)))
+        queries += drawn_queries(dataset, config, options.draw)
+        identity = dataset.identity()
     if options.gold_file is not None:
-        parts.append(list(gold_pairs(options.gold_file, config, options.gold, options.draw.seed)))
-    return chain.from_iterable(parts)
+        queries += gold_pairs(options.gold_file, config, options.gold, options.draw.seed)
+    return queries, identity
