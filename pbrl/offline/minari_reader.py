@@ -84,8 +84,9 @@ def _find(dataset_id: str, *, download: bool) -> Path:
         return folder
     if not download:
         raise DatasetError(
-            f"there is no Minari dataset {dataset_id!r} in {folder}; fetch it with download=True, "
-            f"or by `minari download {dataset_id}`, where there is a network"
+            f"there is no Minari dataset {dataset_id!r} in {folder}; fetch it with download=True "
+            f"(--data.download of `pbrl fit`), or by `minari download {dataset_id}`, where there "
+            "is a network"
         )
     import minari
 

@@ -12,6 +12,7 @@ from pbrl.queries.human import tables
 from pbrl.queries.human.answers import GivenAnswer, current_answers
 from pbrl.queries.human.kinds import PAIR_KINDS
 from pbrl.queries.human.labels import Aggregate, aggregated_labels
+from pbrl.queries.human.live_runs import list_runs
 from pbrl.queries.human.studies import Study, noted_dataset
 from pbrl.queries.human.votes import first_answers
 from pbrl.segments import SegmentIndex
@@ -80,7 +81,8 @@ def feedback_record(
     answers = first_answers(current_answers(connection, study.id))
     labels = aggregated_labels(answers, aggregate)
     names = list(dict.fromkeys(label.annotator for label in labels))
-    dataset = noted_dataset(connection, study.id)
+    # A run asks about episodes of its own.
+    dataset = None if list_runs(connection, study.id) else noted_dataset(connection, study.id)
     store = FeedbackStore()
     index = places.index
     store.load_state_dict(

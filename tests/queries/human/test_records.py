@@ -3,9 +3,13 @@ import math
 import pytest
 import torch
 
+from pbrl.dataset_identity import DatasetIdentity
 from pbrl.feedback import FeedbackStore
 from pbrl.preference import logistic_loss
+from pbrl.queries.follower import RunStatus
+from pbrl.queries.human.live_runs import LiveRun, save_run
 from pbrl.queries.human.records import feedback_record, graded_lists, rated_segments
+from pbrl.queries.human.studies import note_dataset
 from pbrl.rankings import list_loss
 
 
@@ -45,6 +49,19 @@ def test_an_empty_study_is_an_empty_record(bench):
     assert read(bench, feedback_record).num_asked == 0
     bench.ask(2)
     assert read(bench, feedback_record).pending().tolist() == [0, 1]
+
+
+def test_a_record_tells_its_dataset_unless_a_run_asked_too(bench):
+    dataset = DatasetIdentity(name="drawn", checksum="a" * 64, num_episodes=3)
+    bench.ask(2)
+    with bench.database.writing() as connection:
+        note_dataset(connection, bench.study.id, dataset)
+    assert read(bench, feedback_record).dataset == dataset
+    status = RunStatus(step=5, steps=9, num_asked=1, num_labelled=1)
+    run = LiveRun(study_id=bench.study.id, token="a1", name="run", status=status, updated_at=1.0)
+    with bench.database.writing() as connection:
+        save_run(connection, run)
+    assert read(bench, feedback_record).dataset is None
 
 
 def test_people_become_one_label_per_query(sqlite_bench):
