@@ -6,12 +6,9 @@ from typing import Any, Literal
 
 from pbrl.agents.drqv2 import DrQv2Config
 from pbrl.agents.ppo import PPOConfig
-from pbrl.agents.recorded import Updates, check_updates
 from pbrl.agents.sac import SACConfig
-from pbrl.checks import check_seed
 from pbrl.envs.pixels import PixelConfig
 from pbrl.intrinsic import IntrinsicConfig
-from pbrl.linear import Precision, check_precision
 from pbrl.queries.patience import PatienceConfig
 from pbrl.queries.samplers import SamplerConfig
 from pbrl.queries.schedules import ScheduleConfig
@@ -19,7 +16,7 @@ from pbrl.queries.simulated import TeacherConfig
 from pbrl.replay_rules import ReplayRuleConfig
 from pbrl.reward_learning import RewardLearningConfig
 from pbrl.rewards import RewardConfig
-from pbrl.training.threads import check_threads
+from pbrl.training.run_config import RunConfig
 
 Control = Literal["none", "shuffled-labels", "flipped-labels"]
 # What says how an agent draws from the replay, as it must stay for one that does not.
@@ -100,16 +97,12 @@ class PreferenceConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(RunConfig):
     """One online run.
 
     Attributes:
         env: environment id, for instance "dmc/walker-walk".
         agent: name under which the run is reported; the other fields say what it does.
-        preset: name of the table that the numbers come from.
-        seed: of everything that is drawn.
-        steps: environment steps in all.
-        device: where networks and replay live.
         environment: number and kind of environments.
         sac: the agent's networks and rates.
         drqv2: those of an agent that sees images, and learns instead of it where they are given.
@@ -122,28 +115,11 @@ class TrainConfig:
         replay_capacity: steps kept; None keeps all of them, as the papers do.
         replay_rule: which transitions an update sees while the budget lasts; afterwards uniform.
         preferences: None trains on the environment's true reward.
-        eval_every: environment steps between evaluations.
-        eval_episodes: episodes per evaluation, with deterministic actions.
-        score_evaluations: the score is the mean of this many last evaluations.
-        checkpoint_every: environment steps between checkpoints; each session writes one too.
-        log_every: environment steps between rows of metrics.
-        threads: of torch, on the CPU; None leaves torch's choice, one for each core. Rounding
-            depends on it, so a resumed run keeps it.
-        precision: of large matrix products. "bfloat16" rounds their factors and results: on
-            processors with AVX512-BF16 an update of SAC with networks of 2 x 1024 takes 0.6 times
-            the time, with 2 x 256 0.9 times; see docs/speed.md.
-        updates: how updates are made. "graph" plays back CUDA graphs, of agents that it can record;
-            "compiled" goes through torch.compile, which is slower on a CPU. All come to the same
-            numbers within the error of floating point; see docs/speed.md.
-        suite: name of the benchmark suite that the run belongs to, or empty.
     """
 
     env: str
     agent: str = "qpa"
-    preset: str = "cpu"
-    seed: int = 0
     steps: int = 200_000
-    device: str = "cpu"
     environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
     sac: SACConfig = field(default_factory=SACConfig)
     drqv2: DrQv2Config | None = None
@@ -155,35 +131,17 @@ class TrainConfig:
     replay_rule: ReplayRuleConfig = field(default_factory=ReplayRuleConfig)
     preferences: PreferenceConfig | None = None
     eval_every: int = 10_000
-    eval_episodes: int = 10
-    score_evaluations: int = 3
     checkpoint_every: int = 25_000
     log_every: int = 1_000
-    threads: int | None = None
-    precision: Precision = "float32"
-    updates: Updates = "eager"
-    suite: str = ""
 
     def __post_init__(self) -> None:
-        check_threads(self.threads)
-        check_precision(self.precision)
-        check_updates(self.updates, self.device)
-        for name in (
-            "steps",
-            "batch_size",
-            "eval_every",
-            "eval_episodes",
-            "score_evaluations",
-            "checkpoint_every",
-            "log_every",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        super().__post_init__()
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
         self._check_images()
         self._check_newest()
         if self.updates_per_step <= 0:
             raise ValueError(f"updates_per_step must be positive, got {self.updates_per_step}")
-        check_seed(self.seed)
         if self.seed_steps < 0:
             raise ValueError(f"seed_steps must not be negative, got {self.seed_steps}")
         if self.replay_capacity is not None and self.replay_capacity < self.batch_size:

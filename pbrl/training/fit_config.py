@@ -5,13 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from pbrl.agents import agent_class
-from pbrl.agents.recorded import Updates, check_updates
-from pbrl.checks import check_seed
-from pbrl.linear import Precision, check_precision
 from pbrl.training.config import Control, EnvironmentConfig
 from pbrl.training.decode import decode
 from pbrl.training.reward_stage import RewardStageConfig
-from pbrl.training.threads import check_threads
+from pbrl.training.run_config import RunConfig
 
 MethodT = TypeVar("MethodT")
 
@@ -40,7 +37,7 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitConfig(Generic[MethodT]):
+class FitConfig(RunConfig, Generic[MethodT]):
     """One offline run.
 
     Attributes:
@@ -48,10 +45,6 @@ class FitConfig(Generic[MethodT]):
         labels: file or folder of labels; None where the dataset holds them or none are needed.
         agent: name of the method, see `pbrl.agents.AGENTS`.
         method: its configuration.
-        preset: name of the table that the numbers come from.
-        seed: of everything that is drawn.
-        steps: updates in all.
-        device: where networks and data live.
         data: how dataset and labels are read.
         reward: where the rewards of transitions come from; None for methods that need none.
         best_share: share of the episodes, the best by true return, that transitions are drawn from:
@@ -62,30 +55,12 @@ class FitConfig(Generic[MethodT]):
             what learns all the same did not learn from them.
         environment: kind of environments to evaluate in; `num_envs` is not used, as all episodes of
             an evaluation run at once.
-        eval_every: updates between evaluations.
-        eval_episodes: episodes per evaluation, with deterministic actions.
-        score_evaluations: the score is the mean of this many last evaluations.
-        checkpoint_every: updates between checkpoints.
-        log_every: updates between rows of metrics.
-        threads: of torch, on the CPU; None leaves torch's choice, one for each core. Rounding
-            depends on it, so a resumed run keeps it.
-        precision: of large matrix products. "bfloat16" rounds their factors and results: on
-            processors with AVX512-BF16 an update of SAC with networks of 2 x 1024 takes 0.6 times
-            the time, with 2 x 256 0.9 times; see docs/speed.md.
-        updates: how updates are made. "graph" plays back CUDA graphs, of agents that it can record;
-            "compiled" goes through torch.compile, which is slower on a CPU. All come to the same
-            numbers within the error of floating point; see docs/speed.md.
-        suite: name of the benchmark suite that the run belongs to, or empty.
     """
 
     dataset: str
     labels: str | None = None
-    agent: str
     method: MethodT
-    preset: str = "cpu"
-    seed: int = 0
     steps: int = 20_000
-    device: str = "cpu"
     data: DataConfig = field(default_factory=DataConfig)
     reward: RewardStageConfig | None = None
     best_share: float = 1.0
@@ -96,30 +71,11 @@ class FitConfig(Generic[MethodT]):
         default_factory=lambda: EnvironmentConfig(backend="official")
     )
     eval_every: int = 2_000
-    eval_episodes: int = 10
-    score_evaluations: int = 3
     checkpoint_every: int = 5_000
     log_every: int = 200
-    threads: int | None = None
-    precision: Precision = "float32"
-    updates: Updates = "eager"
-    suite: str = ""
 
     def __post_init__(self) -> None:
-        check_threads(self.threads)
-        check_precision(self.precision)
-        check_updates(self.updates, self.device)
-        for name in (
-            "steps",
-            "eval_every",
-            "eval_episodes",
-            "score_evaluations",
-            "checkpoint_every",
-            "log_every",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        check_seed(self.seed)
+        super().__post_init__()
         if not 0 < self.best_share <= 1:
             raise ValueError(f"best_share must lie in (0, 1], got {self.best_share}")
         if not 0 <= self.held_out_share < 1:

@@ -1,72 +1,10 @@
-"""What a run is made of, online or offline: what it asks of its configuration and of its loop."""
+"""What a run is made of, online or offline: what it asks of its loop."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from pbrl.agents.recorded import Updates
-from pbrl.linear import Precision
 from pbrl.training.scoring import Scorer
-
-
-@runtime_checkable
-class RunConfig(Protocol):
-    """What a run needs to know of its configuration."""
-
-    @property
-    def agent(self) -> str:
-        """Name of the method."""
-        ...
-
-    @property
-    def seed(self) -> int:
-        """Of everything that is drawn."""
-        ...
-
-    @property
-    def steps(self) -> int:
-        """How many in all: environment steps, or updates of an offline run."""
-        ...
-
-    @property
-    def eval_every(self) -> int:
-        """Steps between evaluations."""
-        ...
-
-    @property
-    def log_every(self) -> int:
-        """Steps between rows of metrics."""
-        ...
-
-    @property
-    def checkpoint_every(self) -> int:
-        """Steps between checkpoints."""
-        ...
-
-    @property
-    def score_evaluations(self) -> int:
-        """The score is the mean of this many last evaluations."""
-        ...
-
-    @property
-    def threads(self) -> int | None:
-        """Of torch; None leaves its choice."""
-        ...
-
-    @property
-    def precision(self) -> Precision:
-        """Of large matrix products."""
-        ...
-
-    @property
-    def updates(self) -> Updates:
-        """How updates are made."""
-        ...
-
-    @property
-    def suite(self) -> str:
-        """Name of the benchmark suite, or empty."""
-        ...
 
 
 @runtime_checkable

@@ -16,8 +16,9 @@ from pbrl.training.metrics import MetricsLog
 from pbrl.training.progress import Progress, Shown
 from pbrl.training.result import Result, final_score
 from pbrl.training.run_checkpoints import RunCheckpoints
+from pbrl.training.run_config import RunConfig
 from pbrl.training.run_folder import RunFolder
-from pbrl.training.run_parts import About, Parts, RunConfig
+from pbrl.training.run_parts import About, Parts
 from pbrl.training.run_scores import RunScores
 from pbrl.training.salvage import DivergedError, reason
 from pbrl.training.threads import torch_threads
