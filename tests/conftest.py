@@ -9,6 +9,7 @@ for _library in ("OMP", "MKL", "OPENBLAS"):
 import random  # noqa: E402  the settings above count where torch is loaded after them
 
 import hypothesis  # noqa: E402
+import jaxtyping  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
@@ -25,6 +26,19 @@ def _the_same_draws_each_time():
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002  what some dependencies draw from
     random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _shapes_are_not_checked_in_many_updates(request):
+    """Leave out the checks of shapes, which are most of a small update, in what makes many.
+
+    Other tests go the same ways a few times, and are checked.
+    """
+    before = jaxtyping.config.jaxtyping_disable
+    is_marked = request.node.get_closest_marker("many_updates") is not None
+    jaxtyping.config.update("jaxtyping_disable", before or is_marked)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 def pytest_collection_modifyitems(items):

@@ -340,6 +340,7 @@ def test_resumed_sessions_continue_bit_for_bit(replay):
         assert torch.equal(value, other.ensemble.state_dict()[name]), name
 
 
+@pytest.mark.many_updates
 def test_the_share_of_right_labels_is_found_beside_the_reward(replay):
     labelled = labelled_pairs(replay, 300)
     is_right = torch.rand(300, generator=generator(5)) < 0.75

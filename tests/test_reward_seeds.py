@@ -112,6 +112,7 @@ CONFIGS = {
 }
 
 
+@pytest.mark.many_updates
 @pytest.mark.parametrize("name", CONFIGS)
 def test_seeds_learn_together_what_they_learn_alone(name):
     config, network, numbers = CONFIGS[name]

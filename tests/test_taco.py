@@ -148,6 +148,7 @@ def dynamics(aligned: bool, updates: int = 800) -> tuple[float, float]:
     return loss.item(), top_accuracy(logits).item()
 
 
+@pytest.mark.many_updates
 def test_actions_tell_what_comes_of_a_state():
     """A gradient that lacks, or a window off by one, shows here at once."""
     loss, accuracy = dynamics(aligned=True)

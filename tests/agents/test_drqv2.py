@@ -199,6 +199,7 @@ def test_with_cloning_the_actor_comes_to_what_was_done():
     assert distances[-1] < 0.5 * distances[0]
 
 
+@pytest.mark.many_updates
 @pytest.mark.parametrize("taco", [None, TacoConfig(num_actions=1, num_features=8, hidden_size=16)])
 def test_it_finds_the_action_that_an_image_asks_for(taco):
     """Brighter images pay for larger actions; the batches are drawn at random."""

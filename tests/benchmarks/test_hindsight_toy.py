@@ -29,6 +29,7 @@ def test_one_step_of_a_segment_is_paid(events):
     assert made.rewards.abs().max() <= 1
 
 
+@pytest.mark.many_updates
 def test_the_prior_is_worth_as_much_as_its_importance(events):
     none = events.learn(0.0, seeds=3)
     oracle, random = (events.learn(10.0, kind, seeds=3) for kind in ("oracle", "random"))

@@ -50,6 +50,7 @@ def point_score(kind, control):
     return true_return(model, points(NUM_EPISODES))
 
 
+@pytest.mark.many_updates
 @pytest.mark.parametrize("kind", [SAC, TD3, PPO])
 def test_it_learns_from_preferences_and_not_from_shuffled_labels(kind):
     at_random = true_return(RandomPolicy(points().single_action_space), points(NUM_EPISODES))

@@ -45,6 +45,7 @@ def test_what_has_no_use_for_codes_is_refused():
         make_config("dmc/walker-walk", "drqv2", representation="taco")
 
 
+@pytest.mark.many_updates
 @pytest.mark.parametrize("where", ["agent", "reward"])
 def test_preferences_are_learned_from_through_codes(tiny_config, where):
     config = dataclasses.replace(tiny_config, steps=220)

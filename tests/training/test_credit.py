@@ -58,6 +58,7 @@ def test_the_reward_of_a_run_is_drawn_with_its_prior(tiny_config, tmp_path, caps
         play(act, env, 5, start=30)
 
 
+@pytest.mark.many_updates
 def test_a_reward_that_sees_codes_is_drawn_too(tiny_config, tmp_path):
     config = with_codes(short(tiny_config), "taco-reward")
     folder = tmp_path / "run"

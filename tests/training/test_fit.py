@@ -88,6 +88,7 @@ def score(agent, method, tmp_path, control="none", steps=600):
     return result
 
 
+@pytest.mark.many_updates
 def test_a_learned_reward_finds_the_goal_and_the_controls_do_not(tmp_path):
     learned = score("p-iql", IQL, tmp_path)
     assert learned.score > 60

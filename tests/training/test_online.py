@@ -32,6 +32,7 @@ def with_preferences(config, **changes):
     return replace(config, preferences=replace(config.preferences, **changes))
 
 
+@pytest.mark.many_updates
 @pytest.mark.parametrize("seed", [0, 1])
 def test_learning_shows_and_the_controls_fail(tiny_config, seed):
     # An episode of 20 steps pays at most 20; acting at random pays about 6.7, zero pays 10.
@@ -44,12 +45,14 @@ def test_learning_shows_and_the_controls_fail(tiny_config, seed):
     assert shuffled < learned - 3
 
 
+@pytest.mark.many_updates
 def test_true_reward_learns_without_asking(tiny_config):
     loop = finish(build_loop(replace(tiny_config, agent="sac", preferences=None)))
     assert score(loop) > 15
     assert loop.source.num_asked == 0
 
 
+@pytest.mark.many_updates
 def test_same_seed_same_run(tiny_config):
     config = replace(tiny_config, steps=250)
     first, second = finish(build_loop(config)), finish(build_loop(config))
@@ -194,6 +197,7 @@ def test_after_a_session_stored_rewards_are_those_of_the_model(tiny_config):
     torch.testing.assert_close(batch.rewards, expected)
 
 
+@pytest.mark.many_updates
 def test_a_ring_that_wraps_keeps_every_label(tiny_config):
     loop = finish(build_loop(replace(tiny_config, replay_capacity=150)))
     labelled = loop.source.feedback.labelled()
@@ -226,6 +230,7 @@ def test_answers_that_come_with_a_resume_end_the_exploration_too(tiny_config):
     assert torch.equal(critic_parameters(resumed), fresh)  # once is enough
 
 
+@pytest.mark.many_updates
 def test_a_teacher_of_ones_own(tiny_config):
     asked = []
 
@@ -239,6 +244,7 @@ def test_a_teacher_of_ones_own(tiny_config):
     assert loop.source.feedback.annotators == ("callable",)
 
 
+@pytest.mark.many_updates
 def test_state_goes_on_where_it_was(tiny_config):
     loop = build_loop(tiny_config)
     while loop.step < 320:

@@ -123,6 +123,7 @@ def test_resume_with_another_configuration_is_refused(tiny_config, tmp_path):
         train(replace(config, batch_size=32), tmp_path / "run", resume=True)
 
 
+@pytest.mark.many_updates
 def test_a_nan_reward_stops_the_run_and_loses_nothing(tiny_config, tmp_path):
     Follow.num_steps, Follow.faulty_at = 0, 700  # evaluations count too
     with pytest.raises(EnvironmentFault, match="reward"):
@@ -134,6 +135,7 @@ def test_a_nan_reward_stops_the_run_and_loses_nothing(tiny_config, tmp_path):
     assert train(tiny_config, tmp_path / "run", resume=True).labels_given == 60
 
 
+@pytest.mark.many_updates
 def test_a_teacher_who_fails_stops_the_run_and_is_asked_again(tiny_config, tmp_path):
     calls = []
 

@@ -61,6 +61,7 @@ def test_offline_seeds_together_come_to_what_they_come_to_alone(agent, tmp_path)
     assert together[0].curve != together[1].curve
 
 
+@pytest.mark.many_updates
 def test_online_seeds_together_come_to_what_they_come_to_alone(tiny_config, tmp_path):
     short = replace(tiny_config, steps=180, log_every=30, checkpoint_every=60)
     together = train_seeds(short, folders(tmp_path / "together"))

@@ -44,8 +44,7 @@ def recording(monkeypatch, recorded_steps):
         made.append(RecordedUpdate(agent, tape.TapeRecorder()))
         return made[-1]
 
-    for module in ("training.config", "training.fit_config"):
-        monkeypatch.setattr(f"pbrl.{module}.check_updates", lambda *_: None)
+    monkeypatch.setattr("pbrl.training.run_config.check_updates", lambda *_: None)
     for module in ("training.online", "training.offline", "seeds"):
         monkeypatch.setattr(f"pbrl.{module}.make_update", make_update)
     return made
