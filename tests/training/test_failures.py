@@ -70,6 +70,7 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.many_updates
 def test_a_failing_evaluation_loses_no_session_and_is_made_again(
     short_config, tmp_path, failing_evaluation
 ):
@@ -90,6 +91,7 @@ def test_a_failing_evaluation_loses_no_session_and_is_made_again(
     assert [int(row["step"]) for row in rows(tmp_path / "run")] == list(range(20, 241, 20))
 
 
+@pytest.mark.many_updates
 def test_seeds_together_lose_no_session_by_an_evaluation(
     short_config, tmp_path, failing_evaluation
 ):

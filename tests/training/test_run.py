@@ -35,6 +35,7 @@ def oracle(segments):
     return (returns[:, 1] > returns[:, 0]).float()
 
 
+@pytest.mark.many_updates
 def test_a_run_leaves_everything_behind(tiny_config, tmp_path):
     result = train(tiny_config, tmp_path / "run")
     assert result == Result.load(tmp_path / "run" / "result.json")

@@ -61,6 +61,7 @@ def assert_same(folder, other):
     torch.testing.assert_close(end_of(folder), end_of(other), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.many_updates
 def test_an_online_run(tiny_config, tmp_path, recording, recorded_steps):
     short = replace(tiny_config, steps=180)
     train(short, tmp_path / "eager")
@@ -74,6 +75,7 @@ def test_an_online_run(tiny_config, tmp_path, recording, recorded_steps):
     assert [(type(group["lr"]), group["capturable"]) for group in groups] == [(float, False)] * 2
 
 
+@pytest.mark.many_updates
 def test_online_seeds_together(tiny_config, tmp_path, recording, recorded_steps):
     short = replace(tiny_config, steps=150)
     for updates in ("eager", "graph"):
