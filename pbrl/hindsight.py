@@ -27,7 +27,7 @@ class HindsightConfig:
         weight: lambda, of the term beside the cross-entropy, 0 or above. Ours is 0.1, with rewards
             in (-1, 1), the largest that did no harm where attention tells little (see the page
             credit-and-transfer of the documentation); WiseRL's 1000, its targets not detached. A
-            large one is known to spoil the policy, and rewards shrink as it grows: normalise them.
+            large one is known to spoil the policy, and rewards shrink as it grows.
         detach: whether the targets carry no gradient. Then the term has no say in the segment's
             return (its gradient sums to 0); WiseRL does not detach.
         layers: whose attention counts: the "mean" over all, as in WiseRL, or the "last" one's.

@@ -1,12 +1,13 @@
 """Learning curves from records, readable in print, the same bytes from the same records."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib
 import numpy as np
 from jaxtyping import Float
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullFormatter
@@ -99,7 +100,7 @@ def learning_curves(
             for panel in panels
             for line, name in zip(*panel.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(named.values(), named, loc="outside lower center", ncols=2 * columns)
+        _add_legend(figure, named, 2 * columns)
     return figure
 
 
@@ -126,6 +127,18 @@ def oracle_scores(results: Sequence[Result]) -> list[float]:
     """Return what is known of the score on true reward: in the records, or as runs of their own."""
     noted = [result.oracle_score for result in results if result.oracle_score is not None]
     return noted or [run.score for run in results if method_name(run) in ORACLES]
+
+
+def _add_legend(figure: Figure, named: Mapping[str, Artist], most_columns: int) -> None:
+    """Put the names below the panels, in as many columns as fit beside each other."""
+    for columns in range(most_columns, 0, -1):
+        legend = figure.legend(
+            named.values(), named.keys(), loc="outside lower center", ncols=columns
+        )
+        figure.draw_without_rendering()
+        if legend.get_window_extent().width <= figure.bbox.width or columns == 1:
+            return
+        legend.remove()
 
 
 def _draw_panel(panel: Axes, results: Sequence[Result], against: Against) -> None:

@@ -100,3 +100,13 @@ def test_lines_of_very_different_length_run_along_a_logarithmic_axis():
     like = make_result(agent="dtr", curve=((100, 1.0, 0), (2_000, 2.0, 0)))
     scales = [learning_curves([long, other], rng()).axes[0].get_xscale() for other in (short, like)]
     assert scales == ["log", "linear"]
+
+
+def test_long_names_fit_below_the_panels():
+    names = [f"hindsight-prior, weight {number}, standardised rewards" for number in range(9)]
+    figure = learning_curves([make_result(agent=name) for name in names], rng())
+    (legend,) = figure.legends
+    figure.draw_without_rendering()
+    place = legend.get_window_extent()
+    assert 0 <= place.x0 < place.x1 <= figure.bbox.width
+    assert figure.axes[0].get_window_extent().height > 0
