@@ -15,8 +15,8 @@ from torch import Tensor
 
 from pbrl.agents.bc import cloning_loss
 from pbrl.agents.policies import Policy, PolicyConfig, make_policy
-from pbrl.agents.protocol import FirstPhase
 from pbrl.agents.policy_scores import PolicyScoreConfig, segment_score, step_values
+from pbrl.agents.protocol import FirstPhase
 from pbrl.agents.state import Parts, PolicyAgent, descend
 from pbrl.checks import check_fields
 from pbrl.encoders import shift_segments

@@ -72,8 +72,9 @@ def check_action_space(space: spaces.Space[Any], env_id: str) -> spaces.Box:
     """
     if not isinstance(space, spaces.Box):
         raise ValueError(
-            f"{env_id} has the action space {space}; only continuous actions (a Box) are supported. "
-            "With discrete actions, algorithms of stable-baselines3 learn from preferences: pbrl.sb3"
+            f"{env_id} has the action space {space}; only continuous actions (a Box) are "
+            "supported. With discrete actions, algorithms of stable-baselines3 learn from "
+            "preferences: pbrl.sb3"
         )
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise ValueError(f"{env_id} must have finite action bounds, got {space}")

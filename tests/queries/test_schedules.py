@@ -146,12 +146,16 @@ def test_the_budget_is_never_exceeded_and_a_run_follows_the_plan(config, stride)
 
 
 def test_a_budget_smaller_than_a_session_says_what_to_change():
-    with pytest.raises(ValueError, match=r"budget of 40 .* session of 50: raise budget .* or lower"):
+    with pytest.raises(
+        ValueError, match=r"budget of 40 .* session of 50: raise budget .* or lower"
+    ):
         ScheduleConfig(budget=40, session_size=50)
 
 
 def test_a_schedule_without_a_session_is_refused():
-    with pytest.raises(ValueError, match=r"raise total_steps \(--steps\) or lower first_step \(--pref"):
+    with pytest.raises(
+        ValueError, match=r"raise total_steps \(--steps\) or lower first_step \(--pref"
+    ):
         ScheduleConfig(first_step=500_000, total_steps=500_000)
     with pytest.raises(ValueError, match="raise session_size"):
         FeedbackSchedule(replace(SHEET, kind="decreasing", session_size=1))

@@ -102,9 +102,7 @@ class JaxPhysics:
         self._num_envs = num_envs
         self._jax_device = find_device(self._jax, device)
         self._program = program_for(self._jax, self._mjx, model, num_envs, self._jax_device)
-        check_memory(
-            self._program.num_bytes, free_memory(device), num_envs=num_envs, device=device
-        )
+        check_memory(self._program.num_bytes, free_memory(device), num_envs=num_envs, device=device)
         # What every step needs and none changes; making it anew would wait for the host.
         self._counts: dict[int, Any] = {}
         self._empty_arrays: dict[tuple[int, ...], Any] = {}

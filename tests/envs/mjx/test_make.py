@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import pbrl.envs
-from pbrl.envs.mjx.jax_physics import is_installed
 from pbrl.devices import free_memory
+from pbrl.envs.mjx.jax_physics import is_installed
 from pbrl.envs.mjx.memory import GIBIBYTE, WorldsDoNotFit, check_memory
 
 WALKER = "mjx/walker-walk"
