@@ -1,7 +1,7 @@
 """What offline learners draw: minibatches of labelled pairs, of transitions and of windows."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeGuard, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -228,3 +228,15 @@ class ScoredSegments:
         score_0, score_1 = self.scores[pairs].unbind(-1)
         labels = (torch.sign(score_1 - score_0) + 1) / 2
         return LabelledQueries(self._segments[pairs], labels, torch.ones_like(labels))
+
+
+def are_ties(preferences: PreferenceData) -> TypeGuard[LabelledPairs | ScoredSegments]:
+    """Return whether all labels are ties, or all scores the same: nothing is preferred.
+
+    Of labels that are made as they are asked for it shows when they are.
+    """
+    if isinstance(preferences, LabelledPairs):
+        return bool((preferences.labelled.labels == TIE).all())
+    if isinstance(preferences, ScoredSegments):
+        return bool((preferences.scores == preferences.scores[0]).all())
+    return False

@@ -8,9 +8,9 @@ from gymnasium.vector import VectorEnv
 
 from pbrl.agents import agent_class
 from pbrl.agents.protocol import HasFirstPhase, OfflineAgent, phases_of
-from pbrl.feedback import TIE, LabelledQueries
+from pbrl.feedback import LabelledQueries
 from pbrl.offline.dataset import OfflineDataset
-from pbrl.pairs import LabelledPairs, PreferenceData, ScoredSegments
+from pbrl.pairs import LabelledPairs, PreferenceData, are_ties
 from pbrl.randomness import Generators, derived_seed
 from pbrl.segments import Segments
 from pbrl.training.build import EVALUATION_ENV, RANDOM_POLICY, dimensions, make_env
@@ -127,15 +127,12 @@ def _check_preferred(preferences: PreferenceData) -> None:
     Raises:
         ValueError: if there are only ties.
     """
-    if isinstance(preferences, LabelledPairs):
-        found = f"all {len(preferences)} labels are ties"
-        is_decided = (preferences.labelled.labels != TIE).any()
-    elif isinstance(preferences, ScoredSegments):
-        found = f"all {len(preferences)} scored segments have the same score"
-        is_decided = (preferences.scores != preferences.scores[0]).any()
-    else:
-        return
-    if not bool(is_decided):
+    if are_ties(preferences):
+        found = (
+            f"all {len(preferences)} labels are ties"
+            if isinstance(preferences, LabelledPairs)
+            else f"all {len(preferences)} scored segments have the same score"
+        )
         raise ValueError(f"{found}: they prefer nothing that could be learned")
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pbrl.feedback import TIE, LabelledQueries
-from pbrl.pairs import LabelledPairs, PreferenceData, ScoredSegments
+from pbrl.pairs import LabelledPairs, PreferenceData, ScoredSegments, are_ties
 from pbrl.segments import SegmentIndex
 
 MOST_ROUNDS = 64  # alignments that no one has asked for
@@ -41,13 +41,7 @@ def check_prefers(preferences: PreferenceData) -> None:
     Raises:
         ValueError: if all are ties.
     """
-    if isinstance(preferences, ScoredSegments):
-        is_tied = bool((preferences.scores == preferences.scores[0]).all())
-    elif isinstance(preferences, LabelledPairs):
-        is_tied = bool((preferences.labelled.labels == TIE).all())
-    else:
-        is_tied = False  # it shows when they are drawn
-    if is_tied:
+    if are_ties(preferences):
         raise ValueError("all labels of the source are ties: they prefer nothing to carry over")
 
 
